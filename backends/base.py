@@ -1,0 +1,149 @@
+"""What the author of a backend writes.
+
+A backend runs one model in one worker process. It knows no HTTP, no channel and no other model. Register
+it in the entry-point group `llm_cortex.backends`; CONTRIBUTING.md shows one from start to end.
+
+Three processes call three parts of it:
+- `describe` in a short-lived process: cheap facts, so that requests can be checked before a load;
+- `preparer` in the prepare helper: turns a job into what the engine eats; may be killed at its deadline;
+- `load` in the worker itself: gives the engine.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from msgspec import Struct
+
+from backends.protocol import Capacity, Description, Job, Output, Result, StepStats
+from config.schema import ModelSpec
+
+
+class JobError(Exception):
+    """The job cannot be done, and it is the request's own fault: a 400 that names `param`."""
+
+    def __init__(self, message: str, *, param: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code
+
+
+class OutOfMemory(Exception):
+    """The device has no room for this now; the engine itself is intact."""
+
+
+class PreparedItem(Struct, array_like=True):
+    """Base of what a preparer hands to the engine for one item; msgpack-encodable."""
+
+
+P = TypeVar("P", bound=PreparedItem)
+
+
+class Preparer(ABC, Generic[P]):
+    """Lives in the prepare helper, one for its lifetime."""
+
+    @abstractmethod
+    def prepare(self, job: Job) -> list[P]:
+        """One prepared item for each item of the job, in order. Raises JobError for the request's faults."""
+
+
+class StepEngine(ABC, Generic[P]):
+    """An engine that works in steps on many items at once: generation, transcription, diffusion.
+
+    Single-threaded: every method is called from the worker's main thread.
+    """
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """One real call, so that the first job pays no first-use cost. Raises if the model cannot work."""
+
+    @abstractmethod
+    def add(self, job: Job, items: list[P]) -> None:
+        """Take a job on; it may wait inside. Raises JobError if it can never run."""
+
+    @abstractmethod
+    def step(self) -> list[Output]:
+        """Do one bounded piece of work for every running item and say what came of it.
+
+        Emits Started when a job's first item begins, and Finished or Failed exactly once a job. An error
+        of one item must not reach its neighbours; an exception from here is the death of the worker.
+        """
+
+    @abstractmethod
+    def abort(self, job_id: str) -> bool:
+        """Drop a job in whatever phase it is and free what it held. False: not known here."""
+
+    @abstractmethod
+    def has_work(self) -> bool:
+        """True while step() has something to do."""
+
+    @abstractmethod
+    def capacity(self) -> Capacity:
+        """What could be taken on now; `received` is filled in by the worker's loop."""
+
+    @abstractmethod
+    def stats(self) -> StepStats:
+        """What the last step did."""
+
+    def requeue(self, max_queued: int) -> list[str]:
+        """Give back jobs that have not started beyond `max_queued` items; ids of the jobs dropped."""
+        return []
+
+
+class BatchEngine(ABC, Generic[P]):
+    """An engine that computes a list of independent items in one call: embed, rerank, caption, classify."""
+
+    max_batch_cost: int
+    """Cost that one forward call may carry; see `cost`."""
+    max_batch_items: int
+
+    @abstractmethod
+    def warm_up(self) -> None:
+        """One real call. Raises if the model cannot work."""
+
+    @abstractmethod
+    def forward(self, job_parameters: Sequence[Any], items: Sequence[P]) -> list[Result]:
+        """Results in the order of the items. `job_parameters[i]` are those of the job of `items[i]`.
+
+        An exception makes the caller try the items one by one, so one bad item fails alone.
+        """
+
+    def batch_key(self, item: P) -> Hashable:
+        """Only items with equal keys share a forward call."""
+        return None
+
+    def cost(self, item: P) -> int:
+        """Size of an item, in the unit of `max_batch_cost` (tokens, pixels, seconds)."""
+        return 1
+
+    def padded_cost(self, costs: Sequence[int]) -> int:
+        """Cost of a batch of items of these costs: padding to the longest."""
+        return max(costs) * len(costs)
+
+
+class Backend(ABC, Generic[P]):
+    """One model: how to describe, prepare for, load and unload it."""
+
+    prepared_type: ClassVar[type[PreparedItem]]
+    """Struct that the preparer makes and the engine takes."""
+
+    def __init__(self, spec: ModelSpec, weights: Path) -> None:
+        self.spec = spec
+        self.weights = weights
+
+    @abstractmethod
+    def describe(self) -> Description:
+        """What the model can do, from its files' headers. Imports lightly, allocates no weights."""
+
+    @abstractmethod
+    def preparer(self) -> Preparer[P]:
+        """A preparer for this model."""
+
+    @abstractmethod
+    def load(self, device: str) -> StepEngine[P] | BatchEngine[P]:
+        """Load the weights on `device` (`cpu`, `cuda:0` …). Raises OutOfMemory, or ValueError for bad files."""
+
+    def unload(self) -> None:  # noqa: B027 - most backends have nothing to do: the process ends
+        """Free what must be freed before the process ends."""

@@ -1,0 +1,362 @@
+"""Every message that crosses the channel between the gateway and a worker, and the frame around it.
+
+Owns the vocabulary that both processes share. Must stay light: msgspec and config.schema only, so that
+the gateway can import it without reaching an engine.
+
+A frame is a 4-byte little-endian length followed by one msgpack message. Structs are arrays on the wire
+(field order is the format): append fields with defaults, never reorder, and raise PROTOCOL_VERSION when
+a change is not compatible.
+"""
+
+import struct
+from typing import Literal
+
+import msgspec
+from msgspec import Struct, field
+
+from config.schema import ModelSpec, Task
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""A longer frame is a fault of the sender: the channel is closed. Results are split to stay far below."""
+
+
+class Message(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False, tag=True):
+    """Base of everything on the wire."""
+
+
+# --- payloads -----------------------------------------------------------------------------------------
+
+
+class Inline(Message):
+    """Bytes carried in the message itself."""
+
+    data: bytes
+
+
+class LocalFile(Message):
+    """A file that the worker can open."""
+
+    path: str
+
+
+class Remote(Message):
+    """Bytes that live elsewhere; the launcher resolves the reference before the worker sees it."""
+
+    ref: str
+
+
+Blob = Inline | LocalFile | Remote
+
+
+class Text(Message):
+    """A text, taken literally: control tokens in it stay text."""
+
+    text: str
+
+
+class Tokens(Message):
+    """Token ids of the model's own vocabulary (or as the model's `token_input` says)."""
+
+    ids: list[int]
+
+
+class ChatMessage(Message):
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str
+    name: str = ""
+
+
+class Chat(Message):
+    """A conversation for the model's own chat template."""
+
+    messages: list[ChatMessage]
+
+
+Item = Text | Tokens | Chat
+
+
+# --- parameters ---------------------------------------------------------------------------------------
+
+
+class GenerateParameters(Message):
+    """Sampling of one generation. None: the model's default. Names and ranges as in llama.cpp and OpenAI."""
+
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    repeat_penalty: float | None = None
+    repeat_last_n: int | None = None
+    seed: int | None = None
+    stop: list[str] = field(default_factory=list)
+    logit_bias: dict[int, float] = field(default_factory=dict)
+    ignore_eos: bool = False
+
+
+class EmbedParameters(Message):
+    dimensions: int | None = None
+
+
+Parameters = GenerateParameters | EmbedParameters
+
+
+class Job(Message):
+    """One immutable request; ends in exactly one Finished or Failed."""
+
+    id: str
+    model: str
+    task: Task
+    parameters: Parameters
+    items: list[Item]
+    stream: bool = False
+    """Send Delta messages; otherwise only the ItemDone of each item."""
+    priority: int = 0
+    """Larger goes first."""
+    timeout_s: float = 600.0
+    """Time left when the message is sent, seconds."""
+    traceparent: str = ""
+
+
+# --- gateway to worker --------------------------------------------------------------------------------
+
+
+class Load(Message):
+    """First message on a channel: become this model. Answered by Ready or LoadFailed."""
+
+    spec: ModelSpec
+    weights: str
+    """Local path of the weights: a file or a folder, as the backend's source gave it."""
+    device: str
+    prepare_timeout_s: float
+
+
+class Submit(Message):
+    job: Job
+
+
+class Abort(Message):
+    """Stop working on a job. Answered by its Failed(kind="aborted") unless it has ended meanwhile."""
+
+    job_id: str
+
+
+class Stop(Message):
+    """Finish nothing more, unload and exit."""
+
+
+GatewayMessage = Load | Submit | Abort | Stop
+
+
+# --- worker to gateway --------------------------------------------------------------------------------
+
+FailureKind = Literal[
+    "invalid_request",  # the request's own fault: 400, `param` and `code` say where
+    "aborted",
+    "timeout",
+    "out_of_memory",  # the device has no room now: 503, try again
+    "worker_died",
+    "internal",  # a bug of ours: 500
+]
+
+
+class Capacity(Message):
+    """What the worker can take on now."""
+
+    free_sequences: int
+    """Items that could start at once."""
+    free_kv_tokens: int
+    """KV cells not in use; -1 where that has no meaning."""
+    queued: int
+    """Items received and not started."""
+    received: int
+    """Submit messages received since the start: lets the gateway count those still on their way."""
+
+
+class StepStats(Message):
+    """What one engine step did; summed into /metrics."""
+
+    step_s: float = 0.0
+    running: int = 0
+    """Items in the engine after the step."""
+    batch_items: int = 0
+    """Items that shared this step: decode rows of a generation, texts of an embedding batch."""
+    prefill_tokens: int = 0
+    decode_tokens: int = 0
+    kv_used: int = 0
+    kv_total: int = 0
+    preemptions: int = 0
+
+
+class Timings(Message):
+    """Where a job's time went in the worker, seconds."""
+
+    prepare_s: float = 0.0
+    queue_s: float = 0.0
+    prefill_s: float = 0.0
+    decode_s: float = 0.0
+
+
+class GenerationResult(Message):
+    """End of one generated item. `text` is empty if it went out as deltas."""
+
+    text: str
+    finish_reason: Literal["stop", "length"]
+    prompt_tokens: int
+    completion_tokens: int
+    cached_tokens: int = 0
+
+
+class EmbeddingResult(Message):
+    """`vector`: little-endian float32, `dimensions` of them."""
+
+    vector: bytes
+    dimensions: int
+    prompt_tokens: int
+
+
+Result = GenerationResult | EmbeddingResult
+
+
+class Started(Message):
+    """The job has left the queue and the engine works on it: from now it is suspect if the worker dies."""
+
+    job_id: str
+
+
+class Delta(Message):
+    """The next piece of a streamed item: whole characters, never part of a possible stop string."""
+
+    job_id: str
+    item: int
+    text: str
+    tokens: int = 1
+    """Tokens this piece stands for."""
+
+
+class ItemDone(Message):
+    job_id: str
+    item: int
+    result: Result
+
+
+class Finished(Message):
+    """Every item of the job is done."""
+
+    job_id: str
+    timings: Timings = Timings()
+
+
+class Failed(Message):
+    job_id: str
+    kind: FailureKind
+    message: str
+    param: str = ""
+    code: str = ""
+
+
+class Requeue(Message):
+    """The worker gives back a job it never started."""
+
+    job_id: str
+
+
+Output = Started | Delta | ItemDone | Finished | Failed | Requeue
+
+
+class Description(Message):
+    """What a model can do, known without loading it; the gateway checks requests against it."""
+
+    tasks: list[Task]
+    parameters: list[str]
+    """Names of the job parameters that are honoured."""
+    context_length: int = 0
+    """Most tokens of prompt and answer together; 0: no such limit."""
+    dimensions: int = 0
+    """Length of an embedding; 0: none."""
+    vocabulary_size: int = 0
+    memory_bytes: int = 0
+    """Estimated need once loaded."""
+    licence: str = ""
+    details: dict[str, str] = field(default_factory=dict)
+    """Facts for people: architecture, quantisation …"""
+
+
+class Hello(Message):
+    """First message of a worker."""
+
+    protocol: int
+    version: str
+    pid: int
+
+
+class Ready(Message):
+    """Loaded and warmed up by a real call."""
+
+    description: Description
+    capacity: Capacity
+    load_s: float
+
+
+class LoadFailed(Message):
+    kind: Literal["invalid_model", "out_of_memory", "internal"]
+    message: str
+
+
+class Frame(Message):
+    """One per engine step: the outputs of every running item, and what can be taken on now."""
+
+    outputs: list[Output]
+    capacity: Capacity
+    stats: StepStats = StepStats()
+
+
+WorkerMessage = Hello | Ready | LoadFailed | Frame
+
+
+# --- framing ------------------------------------------------------------------------------------------
+
+
+class ProtocolError(Exception):
+    """The other side sent something that is no message: its process cannot be trusted any more."""
+
+
+_HEADER = struct.Struct("<I")
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode_frame(message: Message) -> bytes:
+    """One message as length and msgpack, ready to send. Raises ProtocolError if it is over the cap."""
+    body = _encoder.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ProtocolError(f"{type(message).__name__} of {len(body)} bytes is over the frame cap")
+    return _HEADER.pack(len(body)) + body
+
+
+class FrameBuffer:
+    """Collects bytes from a stream and gives back whole frame bodies."""
+
+    def __init__(self, max_frame_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._buffer = bytearray()
+        self._max_frame_bytes = max_frame_bytes
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Bodies completed by `data`, in order. Raises ProtocolError at a length over the cap."""
+        self._buffer += data
+        bodies: list[bytes] = []
+        start = 0
+        while len(self._buffer) - start >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer, start)
+            if length > self._max_frame_bytes:
+                raise ProtocolError(f"frame of {length} bytes is over the cap of {self._max_frame_bytes}")
+            end = start + _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            bodies.append(bytes(self._buffer[start + _HEADER.size : end]))
+            start = end
+        del self._buffer[:start]
+        return bodies

