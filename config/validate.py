@@ -1,0 +1,133 @@
+"""Checks a tree of plain values against the schema and finds every fault, not only the first.
+
+Owns the walk over the schema's types and the checks across fields. Must not read files or the environment.
+"""
+
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct
+
+from config.errors import ConfigError, unknown_key
+from config.schema import Config, LlamaCppParameters, ModelSpec, SentenceParameters
+
+PARAMETERS: dict[str, type[Struct]] = {"llama_cpp": LlamaCppParameters, "sentence": SentenceParameters}
+"""Parameters of the built-in backends; other backends check their own when they describe a model."""
+
+SAMPLING_DEFAULTS = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "max_tokens",
+)
+_SHA256_DIGITS = 64
+
+
+def validate(tree: Any) -> Config:
+    """The configuration in `tree`. Raises ConfigError with all problems."""
+    problems = list(check(tree, Config, ""))
+    if problems:
+        raise ConfigError(problems)
+    config = msgspec.convert(tree, Config)
+    problems = [*_names(config), *_devices(config)]
+    for index, model in enumerate(config.models):
+        problems += _model(model, f"models[{index}]")
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def check(value: Any, expected: Any, path: str) -> Iterator[str]:
+    """Every fault of `value`, seen as the type `expected`, with the path of each."""
+    origin = get_origin(expected)
+    if isinstance(expected, type) and issubclass(expected, Struct):
+        yield from _check_struct(value, expected, path)
+    elif origin is list and isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from check(item, get_args(expected)[0], f"{path}[{index}]")
+    elif origin is dict and isinstance(value, dict):
+        for key, item in value.items():
+            if isinstance(key, str):
+                yield from check(item, get_args(expected)[1], join(path, key))
+            else:
+                yield f"{join(path, str(key))}: the key must be text; put it in quotes"
+    else:
+        try:
+            msgspec.convert(value, expected)
+        except msgspec.ValidationError as error:
+            yield f"{path or 'configuration'}: {_lower_first(str(error))}"
+
+
+def _check_struct(value: Any, expected: type[Struct], path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield f"{path or 'configuration'}: expected a mapping of settings, got {_kind(value)}"
+        return
+    types = get_type_hints(expected, include_extras=True)
+    for key, item in value.items():
+        if key in types:
+            yield from check(item, types[key], join(path, key))
+        else:
+            yield unknown_key(join(path, str(key)), str(key), types)
+    for field in msgspec.structs.fields(expected):
+        if field.required and field.name not in value:
+            yield f"{join(path, field.name)}: missing"
+
+
+def join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
+
+
+def _names(config: Config) -> Iterator[str]:
+    """Names and aliases share one namespace."""
+    seen: dict[str, str] = {}
+    for index, model in enumerate(config.models):
+        places = [("name", model.name)]
+        places += [(f"aliases[{n}]", alias) for n, alias in enumerate(model.aliases)]
+        for place, name in places:
+            here = f"models[{index}].{place}"
+            if name in seen:
+                yield f"{here}: {name!r} is already taken by {seen[name]}"
+            else:
+                seen[name] = here
+
+
+def _devices(config: Config) -> Iterator[str]:
+    names = [device.name for device in config.devices]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            yield f"devices[{index}].name: {name!r} stands twice"
+    for index, model in enumerate(config.models):
+        if names and model.device not in ("auto", *names):
+            yield f"models[{index}].device: {model.device!r} is not among the devices {', '.join(names)}"
+
+
+def _model(model: ModelSpec, path: str) -> Iterator[str]:
+    if not model.tasks:
+        yield f"{path}.tasks: name at least one task"
+    if model.sha256 is not None and not _is_sha256(model.sha256):
+        yield f"{path}.sha256: expected {_SHA256_DIGITS} hexadecimal digits"
+    if model.backend in PARAMETERS:
+        yield from check(model.parameters, PARAMETERS[model.backend], f"{path}.parameters")
+    if model.backend == "llama_cpp":
+        for key in model.defaults:
+            if key not in SAMPLING_DEFAULTS:
+                yield unknown_key(f"{path}.defaults.{key}", key, SAMPLING_DEFAULTS)
+
+
+def _is_sha256(text: str) -> bool:
+    return len(text) == _SHA256_DIGITS and all(digit in "0123456789abcdefABCDEF" for digit in text)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _kind(value: Any) -> str:
+    return "nothing" if value is None else type(value).__name__
