@@ -143,7 +143,7 @@ class Backend(ABC, Generic[P]):
 
     @abstractmethod
     def load(self, device: str) -> StepEngine[P] | BatchEngine[P]:
-        """Load the weights on `device` (`cpu`, `cuda:0` …). Raises OutOfMemory, or ValueError for bad files."""
+        """Load the weights on `device` (`cpu`, `cuda:0` …). Raises OutOfMemory; ValueError for bad files."""
 
-    def unload(self) -> None:  # noqa: B027 - most backends have nothing to do: the process ends
+    def unload(self) -> None:  # most have nothing to do: the process ends
         """Free what must be freed before the process ends."""

@@ -28,19 +28,19 @@ class Message(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False
 # --- payloads -----------------------------------------------------------------------------------------
 
 
-class Inline(Message):
+class Inline(Message, frozen=True):
     """Bytes carried in the message itself."""
 
     data: bytes
 
 
-class LocalFile(Message):
+class LocalFile(Message, frozen=True):
     """A file that the worker can open."""
 
     path: str
 
 
-class Remote(Message):
+class Remote(Message, frozen=True):
     """Bytes that live elsewhere; the launcher resolves the reference before the worker sees it."""
 
     ref: str
@@ -49,25 +49,25 @@ class Remote(Message):
 Blob = Inline | LocalFile | Remote
 
 
-class Text(Message):
+class Text(Message, frozen=True):
     """A text, taken literally: control tokens in it stay text."""
 
     text: str
 
 
-class Tokens(Message):
+class Tokens(Message, frozen=True):
     """Token ids of the model's own vocabulary (or as the model's `token_input` says)."""
 
     ids: list[int]
 
 
-class ChatMessage(Message):
+class ChatMessage(Message, frozen=True):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     name: str = ""
 
 
-class Chat(Message):
+class Chat(Message, frozen=True):
     """A conversation for the model's own chat template."""
 
     messages: list[ChatMessage]
@@ -79,7 +79,7 @@ Item = Text | Tokens | Chat
 # --- parameters ---------------------------------------------------------------------------------------
 
 
-class GenerateParameters(Message):
+class GenerateParameters(Message, frozen=True):
     """Sampling of one generation. None: the model's default. Names and ranges as in llama.cpp and OpenAI."""
 
     max_tokens: int | None = None
@@ -98,14 +98,14 @@ class GenerateParameters(Message):
     ignore_eos: bool = False
 
 
-class EmbedParameters(Message):
+class EmbedParameters(Message, frozen=True):
     dimensions: int | None = None
 
 
 Parameters = GenerateParameters | EmbedParameters
 
 
-class Job(Message):
+class Job(Message, frozen=True):
     """One immutable request; ends in exactly one Finished or Failed."""
 
     id: str
@@ -125,7 +125,7 @@ class Job(Message):
 # --- gateway to worker --------------------------------------------------------------------------------
 
 
-class Load(Message):
+class Load(Message, frozen=True):
     """First message on a channel: become this model. Answered by Ready or LoadFailed."""
 
     spec: ModelSpec
@@ -135,17 +135,17 @@ class Load(Message):
     prepare_timeout_s: float
 
 
-class Submit(Message):
+class Submit(Message, frozen=True):
     job: Job
 
 
-class Abort(Message):
+class Abort(Message, frozen=True):
     """Stop working on a job. Answered by its Failed(kind="aborted") unless it has ended meanwhile."""
 
     job_id: str
 
 
-class Stop(Message):
+class Stop(Message, frozen=True):
     """Finish nothing more, unload and exit."""
 
 
@@ -164,7 +164,7 @@ FailureKind = Literal[
 ]
 
 
-class Capacity(Message):
+class Capacity(Message, frozen=True):
     """What the worker can take on now."""
 
     free_sequences: int
@@ -177,7 +177,7 @@ class Capacity(Message):
     """Submit messages received since the start: lets the gateway count those still on their way."""
 
 
-class StepStats(Message):
+class StepStats(Message, frozen=True):
     """What one engine step did; summed into /metrics."""
 
     step_s: float = 0.0
@@ -192,7 +192,7 @@ class StepStats(Message):
     preemptions: int = 0
 
 
-class Timings(Message):
+class Timings(Message, frozen=True):
     """Where a job's time went in the worker, seconds."""
 
     prepare_s: float = 0.0
@@ -201,7 +201,7 @@ class Timings(Message):
     decode_s: float = 0.0
 
 
-class GenerationResult(Message):
+class GenerationResult(Message, frozen=True):
     """End of one generated item. `text` is empty if it went out as deltas."""
 
     text: str
@@ -211,7 +211,7 @@ class GenerationResult(Message):
     cached_tokens: int = 0
 
 
-class EmbeddingResult(Message):
+class EmbeddingResult(Message, frozen=True):
     """`vector`: little-endian float32, `dimensions` of them."""
 
     vector: bytes
@@ -222,13 +222,13 @@ class EmbeddingResult(Message):
 Result = GenerationResult | EmbeddingResult
 
 
-class Started(Message):
+class Started(Message, frozen=True):
     """The job has left the queue and the engine works on it: from now it is suspect if the worker dies."""
 
     job_id: str
 
 
-class Delta(Message):
+class Delta(Message, frozen=True):
     """The next piece of a streamed item: whole characters, never part of a possible stop string."""
 
     job_id: str
@@ -238,20 +238,20 @@ class Delta(Message):
     """Tokens this piece stands for."""
 
 
-class ItemDone(Message):
+class ItemDone(Message, frozen=True):
     job_id: str
     item: int
     result: Result
 
 
-class Finished(Message):
+class Finished(Message, frozen=True):
     """Every item of the job is done."""
 
     job_id: str
     timings: Timings = Timings()
 
 
-class Failed(Message):
+class Failed(Message, frozen=True):
     job_id: str
     kind: FailureKind
     message: str
@@ -259,7 +259,7 @@ class Failed(Message):
     code: str = ""
 
 
-class Requeue(Message):
+class Requeue(Message, frozen=True):
     """The worker gives back a job it never started."""
 
     job_id: str
@@ -268,7 +268,7 @@ class Requeue(Message):
 Output = Started | Delta | ItemDone | Finished | Failed | Requeue
 
 
-class Description(Message):
+class Description(Message, frozen=True):
     """What a model can do, known without loading it; the gateway checks requests against it."""
 
     tasks: list[Task]
@@ -286,7 +286,7 @@ class Description(Message):
     """Facts for people: architecture, quantisation …"""
 
 
-class Hello(Message):
+class Hello(Message, frozen=True):
     """First message of a worker."""
 
     protocol: int
@@ -294,7 +294,7 @@ class Hello(Message):
     pid: int
 
 
-class Ready(Message):
+class Ready(Message, frozen=True):
     """Loaded and warmed up by a real call."""
 
     description: Description
@@ -302,12 +302,12 @@ class Ready(Message):
     load_s: float
 
 
-class LoadFailed(Message):
+class LoadFailed(Message, frozen=True):
     kind: Literal["invalid_model", "out_of_memory", "internal"]
     message: str
 
 
-class Frame(Message):
+class Frame(Message, frozen=True):
     """One per engine step: the outputs of every running item, and what can be taken on now."""
 
     outputs: list[Output]

@@ -26,7 +26,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of every settings section: immutable, and an unknown key is an error."""
 
 
-class ServerConfig(Settings):
+class ServerConfig(Settings, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     """Address to bind. Beyond loopback only with API keys."""
     port: Port = 8000
@@ -37,12 +37,12 @@ class ServerConfig(Settings):
     """Browser origins to accept besides loopback ones, as `scheme://host[:port]`."""
 
 
-class AuthConfig(Settings):
+class AuthConfig(Settings, frozen=True, kw_only=True):
     keys_file: str | None = None
     """File with the hashes of the API keys (`llm-cortex keys`); default: `keys.json` in the data directory."""
 
 
-class LimitsConfig(Settings):
+class LimitsConfig(Settings, frozen=True, kw_only=True):
     json_body_bytes: Positive = 8 * 1024 * 1024
     """Largest JSON body."""
     queued_jobs_per_model: Positive = 256
@@ -57,7 +57,7 @@ class LimitsConfig(Settings):
     """TCP connections kept open at once."""
 
 
-class TimeoutsConfig(Settings):
+class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     queue_s: PositiveSeconds = 90.0
     """A job waits at most this long for a worker, then 503 with Retry-After."""
     request_s: PositiveSeconds = 600.0
@@ -80,34 +80,34 @@ class TimeoutsConfig(Settings):
     """A worker asked to stop gets this long before it is killed."""
 
 
-class LogConfig(Settings):
+class LogConfig(Settings, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
     """auto: console on a terminal, JSON lines elsewhere."""
 
 
-class PathsConfig(Settings):
+class PathsConfig(Settings, frozen=True, kw_only=True):
     cache_dir: str | None = None
     """Weights, descriptions; default: $XDG_CACHE_HOME/llm-cortex."""
     data_dir: str | None = None
     """Keys; default: $XDG_DATA_HOME/llm-cortex."""
 
 
-class BackendConfig(Settings):
+class BackendConfig(Settings, frozen=True, kw_only=True):
     python: str | None = None
     """Interpreter of this backend's workers; it needs this project's worker part installed. Default: ours."""
     env: dict[str, str] = field(default_factory=dict)
     """Extra environment of this backend's workers."""
 
 
-class DeviceConfig(Settings):
+class DeviceConfig(Settings, frozen=True, kw_only=True):
     name: str
     """`cpu`, `cuda:0` … as the backend names it."""
     memory_bytes: Positive
     """Memory that models may take on it."""
 
 
-class LlamaCppParameters(Settings):
+class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     """`parameters:` of a model with `backend: llama_cpp`."""
 
     n_ctx: Positive | Literal["auto"] = "auto"
@@ -133,7 +133,7 @@ class LlamaCppParameters(Settings):
     """While streams run, prefill is cut so that a step is predicted to take at most this long, milliseconds."""
 
 
-class SentenceParameters(Settings):
+class SentenceParameters(Settings, frozen=True, kw_only=True):
     """`parameters:` of a model with `backend: sentence`."""
 
     pooling: Literal["auto", "mean", "cls"] = "auto"
@@ -150,7 +150,7 @@ class SentenceParameters(Settings):
     """What integer input means: the model's own ids, or OpenAI cl100k ids that are decoded to text first."""
 
 
-class ModelSpec(Settings):
+class ModelSpec(Settings, frozen=True, kw_only=True):
     """One model that the gateway serves."""
 
     name: ModelName
@@ -179,7 +179,7 @@ class ModelSpec(Settings):
     """Memory need, overriding the backend's estimate."""
 
 
-class Config(Settings):
+class Config(Settings, frozen=True, kw_only=True):
     server: ServerConfig = field(default_factory=ServerConfig)
     auth: AuthConfig = field(default_factory=AuthConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)

@@ -1,0 +1,209 @@
+"""The worker process: receive, prepare, step, send.
+
+Owns the one loop that drives an engine. A reader thread takes messages off the channel (so that preparing
+overlaps with a step) and ends the process when the channel closes; everything else happens on the main
+thread, in order. Must not know what any engine does inside.
+"""
+
+import logging
+import os
+import queue
+import socket
+import threading
+import time
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from backends.base import BatchEngine, JobError, OutOfMemory, StepEngine
+from backends.batch_runner import BatchRunner
+from backends.prepare import Broken, FrameSocket, Outcome, Prepared, PrepareStage, Refused
+from backends.process import die_with_parent, open_backend
+from backends.protocol import (
+    PROTOCOL_VERSION,
+    Abort,
+    Capacity,
+    Failed,
+    Finished,
+    Frame,
+    GatewayMessage,
+    Hello,
+    Job,
+    Load,
+    LoadFailed,
+    Message,
+    Output,
+    Ready,
+    Requeue,
+    StepStats,
+    Stop,
+    Submit,
+)
+
+log = logging.getLogger(__name__)
+_decoder = msgspec.msgpack.Decoder(GatewayMessage)
+_Event = GatewayMessage | Outcome
+
+
+class Worker:
+    """One engine behind one channel."""
+
+    def __init__(self, channel: FrameSocket) -> None:
+        self._channel = channel
+        self._inbox: queue.SimpleQueue[_Event] = queue.SimpleQueue()
+        self._preparing: dict[str, Job] = {}
+        self._prepare_s: dict[str, float] = {}
+        self._received = 0
+        self._outputs: list[Output] = []
+        self._sent_capacity: Capacity | None = None
+        self._stage: PrepareStage
+        self._engine: StepEngine[Any]
+        self._item_type: Any
+
+    def run(self) -> int:
+        """Load, serve until told to stop; the exit status."""
+        self._send(Hello(PROTOCOL_VERSION, version("llm-cortex"), os.getpid()))
+        body = self._channel.receive()
+        load = _decoder.decode(body) if body is not None else None
+        if not isinstance(load, Load):
+            return 2
+        self._stage = PrepareStage(load, self._inbox.put)
+        threading.Thread(target=self._read, name="channel", daemon=True).start()
+        try:
+            ready = self._load(load)
+        except Exception as error:  # edge of the process: the gateway decides what a failed load means
+            log.exception("the model cannot be loaded")
+            self._send(_load_failed(error))
+            return 1
+        self._send(ready)
+        self._sent_capacity = ready.capacity
+        self._loop()
+        self._stage.close()
+        return 0
+
+    def _load(self, load: Load) -> Ready:
+        started_at = time.monotonic()
+        backend = open_backend(load)
+        self._item_type = list[backend.prepared_type]  # type: ignore[name-defined]
+        description = backend.describe()
+        engine = backend.load(load.device)
+        self._engine = BatchRunner(engine) if isinstance(engine, BatchEngine) else engine
+        self._engine.warm_up()
+        self._stage.wait_ready()
+        return Ready(description, self._capacity(), time.monotonic() - started_at)
+
+    def _read(self) -> None:
+        """Thread: take messages off the channel; leave at once when it closes, whatever the engine does."""
+        try:
+            while (body := self._channel.receive()) is not None:
+                message = _decoder.decode(body)
+                self._inbox.put(message)
+                if isinstance(message, Submit):
+                    self._stage.submit(message.job)
+        except Exception:  # edge of the process: a broken channel is the end of it
+            log.exception("the channel to the gateway is broken")
+        os._exit(0)
+
+    def _loop(self) -> None:
+        while True:
+            if not self._take_messages(block=not self._engine.has_work()):
+                return
+            stats = StepStats()
+            if self._engine.has_work():
+                self._outputs += self._engine.step()
+                stats = self._engine.stats()
+            self._flush(stats)
+
+    def _take_messages(self, block: bool) -> bool:
+        """Act on everything that has come; wait for the first if `block`. False: told to stop."""
+        try:
+            event = self._inbox.get(block=block)
+            while True:
+                if isinstance(event, Stop):
+                    self._give_back()
+                    return False
+                self._take(event)
+                event = self._inbox.get_nowait()
+        except queue.Empty:
+            return True
+
+    def _take(self, event: _Event) -> None:
+        match event:
+            case Submit(job):
+                self._received += 1
+                self._preparing[job.id] = job
+            case Abort(job_id):
+                self._abort(job_id)
+            case Prepared(job_id, items, prepare_s):
+                if waiting := self._preparing.pop(job_id, None):
+                    self._prepare_s[job_id] = prepare_s
+                    self._add(waiting, msgspec.msgpack.decode(items, type=self._item_type))
+            case Refused(job_id, message, param, code):
+                if self._preparing.pop(job_id, None):
+                    self._outputs.append(Failed(job_id, "invalid_request", message, param, code))
+            case Broken(job_id, message):
+                if self._preparing.pop(job_id, None):
+                    self._outputs.append(Failed(job_id, "internal", message))
+            case _:
+                raise AssertionError(f"unexpected {type(event).__name__}")
+
+    def _add(self, job: Job, items: list[Any]) -> None:
+        try:
+            self._engine.add(job, items)
+        except JobError as error:
+            self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
+
+    def _abort(self, job_id: str) -> None:
+        if self._preparing.pop(job_id, None):
+            self._stage.cancel(job_id)
+        elif not self._engine.abort(job_id):
+            return  # it has ended meanwhile, and its last message is on the way
+        self._outputs.append(Failed(job_id, "aborted", "aborted"))
+
+    def _give_back(self) -> None:
+        unstarted = [*self._preparing, *self._engine.requeue(0)]
+        self._preparing.clear()
+        self._outputs += [Requeue(job_id) for job_id in unstarted]
+        self._flush(StepStats())
+
+    def _capacity(self) -> Capacity:
+        capacity = self._engine.capacity()
+        preparing = sum(len(job.items) for job in self._preparing.values())
+        return msgspec.structs.replace(capacity, queued=capacity.queued + preparing, received=self._received)
+
+    def _flush(self, stats: StepStats) -> None:
+        capacity = self._capacity()
+        if not self._outputs and capacity == self._sent_capacity:
+            return
+        outputs = [self._with_prepare_time(output) for output in self._outputs]
+        self._send(Frame(outputs, capacity, stats))
+        self._sent_capacity = capacity
+        self._outputs.clear()
+
+    def _with_prepare_time(self, output: Output) -> Output:
+        if isinstance(output, Finished):
+            prepare_s = self._prepare_s.pop(output.job_id, 0.0)
+            timings = msgspec.structs.replace(output.timings, prepare_s=prepare_s)
+            return Finished(output.job_id, timings)
+        if isinstance(output, Failed):
+            self._prepare_s.pop(output.job_id, None)
+        return output
+
+    def _send(self, message: Message) -> None:
+        self._channel.send(message)
+
+
+def _load_failed(error: Exception) -> LoadFailed:
+    message = str(error) or type(error).__name__
+    if isinstance(error, OutOfMemory | MemoryError):
+        return LoadFailed("out_of_memory", message)
+    if isinstance(error, ValueError | OSError):
+        return LoadFailed("invalid_model", message)
+    return LoadFailed("internal", f"{type(error).__name__}: {message}")
+
+
+def run_worker(fd: int, parent_pid: int) -> int:
+    """Main of the worker process."""
+    die_with_parent(parent_pid)
+    return Worker(FrameSocket(socket.socket(fileno=fd))).run()
