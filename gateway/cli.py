@@ -1,0 +1,264 @@
+"""The command line: `llm-cortex serve | models | pull | config | keys`.
+
+Owns the arguments and what is printed. A user's mistake ends in one clear line and exit code 1, a wrong
+command line in 2; only a bug shows a traceback. Must import heavy modules inside the command that needs them.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import yaml
+
+from config.errors import ConfigError
+from config.load import cache_dir, keys_file, load_config, schema
+from config.schema import Config, ModelSpec
+from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyRing, KeysError
+from gateway.weights.errors import WeightsCorrupt, WeightsError, WeightsMissing
+from gateway.weights.source import parse
+from gateway.weights.store import WeightsStore
+
+_PORTS = 65536
+
+
+class UsageError(Exception):
+    """The command names something that is not there."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except ConfigError as error:
+        _complain(*error.problems)
+    except (KeysError, UsageError, WeightsError) as error:
+        _complain(str(error))
+    except BrokenPipeError:  # `llm-cortex models | head`
+        sys.stderr.close()
+    except KeyboardInterrupt:
+        _complain("interrupted; what had been fetched is kept, the same command goes on")
+        return 130
+    return 1
+
+
+def _complain(*lines: str) -> None:
+    for line in lines:
+        print(f"llm-cortex: {line}", file=sys.stderr)
+
+
+# --- the commands -------------------------------------------------------------------------------------
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from gateway.server import serve
+
+    config = _config(arguments)
+    server = config.server
+    if arguments.host is not None:
+        server = msgspec.structs.replace(server, host=arguments.host)
+    if arguments.port is not None:
+        server = msgspec.structs.replace(server, port=arguments.port)
+    return serve(msgspec.structs.replace(config, server=server))
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    store = WeightsStore(cache_dir(config))
+    for model in config.models:
+        also = f"  (also {', '.join(model.aliases)})" if model.aliases else ""
+        print(f"{model.name}{also}")
+        print(f"    {', '.join(model.tasks)} by {model.backend}")
+        print(f"    source   {model.source}")
+        print(f"    on disk  {_on_disk(store, model)}")
+        print(f"    licence  {store.known_licence(model) or 'not stated'}")
+        if model.note:
+            print(f"    note     {model.note}")
+    return 0
+
+
+def _models_verify(arguments: argparse.Namespace) -> int:
+    from gateway.weights.progress import bars
+
+    config = _config(arguments)
+    store = WeightsStore(cache_dir(config))
+    faults = []
+    with bars() as progress:
+        for model in _chosen(config, arguments.names):
+            try:
+                progress.say(f"{model.name}: whole, SHA-256 {store.verify(model, progress)}")
+            except WeightsError as error:
+                faults.append(str(error))
+    _complain(*faults)
+    return 1 if faults else 0
+
+
+def _pull(arguments: argparse.Namespace) -> int:
+    from gateway.weights.progress import bars
+
+    config = _config(arguments)
+    if not arguments.names and not arguments.all:
+        raise UsageError(f"name a model, or --all; there are: {_names(config)}")
+    store = WeightsStore(cache_dir(config))
+    faults = []
+    with bars() as progress:
+        for model in _chosen(config, arguments.names):
+            try:
+                path = store.pull(model, progress, arguments.accept_license)
+            except WeightsError as error:
+                faults.append(str(error))
+            else:
+                progress.say(f"{model.name}: {path}")
+    _complain(*faults)
+    return 1 if faults else 0
+
+
+def _config_show(arguments: argparse.Namespace) -> int:
+    tree = msgspec.to_builtins(_config(arguments))
+    print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _config_check(arguments: argparse.Namespace) -> int:
+    config = _config(arguments)
+    for model in config.models:
+        parse(model.source)
+    print(f"{arguments.config or 'the built-in configuration'} is right; it names: {_names(config)}")
+    return 0
+
+
+def _config_schema(arguments: argparse.Namespace) -> int:
+    print(msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode())
+    return 0
+
+
+def _keys_create(arguments: argparse.Namespace) -> int:
+    ring = _ring(arguments)
+    text = ring.create(arguments.name, arguments.scope or DEFAULT_SCOPES)
+    print(text)
+    print(
+        "This is the only time that the key is shown. A running server reads it at its next start.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _keys_list(arguments: argparse.Namespace) -> int:
+    for key in _ring(arguments).list():
+        print(f"{key.name}  ({', '.join(sorted(key.scopes))})")
+    return 0
+
+
+def _keys_revoke(arguments: argparse.Namespace) -> int:
+    _ring(arguments).revoke(arguments.name)
+    print(f"{arguments.name} is revoked from the server's next start on.", file=sys.stderr)
+    return 0
+
+
+# --- parts of commands --------------------------------------------------------------------------------
+
+
+def _config(arguments: argparse.Namespace) -> Config:
+    return load_config(arguments.config)
+
+
+def _ring(arguments: argparse.Namespace) -> KeyRing:
+    return KeyRing.open(keys_file(_config(arguments)))
+
+
+def _names(config: Config) -> str:
+    return ", ".join(model.name for model in config.models) or "no models"
+
+
+def _chosen(config: Config, names: list[str]) -> list[ModelSpec]:
+    """The models of these names or aliases; all where none is named."""
+    by_name = {name: model for model in config.models for name in (model.name, *model.aliases)}
+    for name in names:
+        if name not in by_name:
+            raise UsageError(f"there is no model {name!r}; there are: {_names(config)}")
+    return [by_name[name] for name in names] if names else config.models
+
+
+def _on_disk(store: WeightsStore, model: ModelSpec) -> str:
+    try:
+        return f"yes, {store.locate(model)}"
+    except WeightsMissing:
+        return f"no; llm-cortex pull {model.name}"
+    except WeightsCorrupt as error:
+        return f"damaged: {error}"
+
+
+# --- the arguments ------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="llm-cortex", description="An OpenAI-compatible gateway over local models."
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    serve = _add(commands, "serve", _serve, "start the server")
+    serve.add_argument("--host", help="address to bind instead of the configured one")
+    serve.add_argument("--port", type=_port, help="port instead of the configured one")
+
+    models = _add(commands, "models", _models, "what is configured and what of it is on disk")
+    verify = models.add_subparsers(metavar="verify")
+    _names_argument(_add(verify, "verify", _models_verify, "check every file's SHA-256"))
+
+    pull = _add(commands, "pull", _pull, "fetch weights")
+    _names_argument(pull)
+    pull.add_argument("--all", action="store_true", help="every configured model")
+    pull.add_argument(
+        "--accept-license",
+        action="store_true",
+        help="fetch even what its licence forbids to use commercially",
+    )
+
+    config = commands.add_parser("config", help="show and check settings").add_subparsers(
+        required=True, metavar="what"
+    )
+    _add(config, "show", _config_show, "all settings as they count now")
+    _add(config, "check", _config_check, "find what is wrong with the file and the environment")
+    _add(config, "schema", _config_schema, "JSON schema of the file")
+
+    keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="what")
+    create = _add(keys, "create", _keys_create, "make a key and show it once")
+    create.add_argument("name")
+    create.add_argument("--scope", action="append", choices=sorted(SCOPES), help="default: api and metrics")
+    _add(keys, "list", _keys_list, "names and scopes")
+    _add(keys, "revoke", _keys_revoke, "remove a key").add_argument("name")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    # SUPPRESS: a command inside a command must not undo what was given before it.
+    default = None if name != "verify" else argparse.SUPPRESS
+    parser.add_argument(
+        "--config", type=Path, default=default, metavar="FILE", help="default: the starter models"
+    )
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _names_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("names", nargs="*", metavar="NAME", help="model names or aliases")
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < _PORTS:
+        raise argparse.ArgumentTypeError("expected 0 to 65535")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

