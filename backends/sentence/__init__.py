@@ -12,7 +12,7 @@ import msgspec
 
 from backends.base import Backend
 from backends.protocol import Description
-from backends.sentence.files import ModelFacts, read_facts
+from backends.sentence.files import ModelFacts, batch_tokens, read_facts
 from backends.sentence.prepare import SentenceItem, SentencePreparer
 from config.schema import ModelSpec, SentenceParameters
 
@@ -39,13 +39,15 @@ class SentenceBackend(Backend[SentenceItem]):
 
     def describe(self) -> Description:
         facts = self.facts()
+        # `auto` may yet become a GPU: estimate for the larger batches of one.
+        activations = facts.token_activation_bytes * batch_tokens(self.parameters, self.spec.device)
         return Description(
             tasks=["embed"],
             parameters=[],
             context_length=facts.max_tokens,
             dimensions=facts.dimensions,
             vocabulary_size=facts.vocabulary_size,
-            memory_bytes=RUNTIME_BYTES + facts.weights_bytes + facts.activation_bytes,
+            memory_bytes=RUNTIME_BYTES + facts.weights_bytes + activations,
             licence=self.spec.licence or "",
             details={
                 "architecture": facts.architecture,

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 
 from backends.base import BatchEngine, OutOfMemory
 from backends.protocol import EmbeddingResult, Result
-from backends.sentence.files import ModelFacts, Pooling
+from backends.sentence.files import ModelFacts, Pooling, batch_tokens
 from backends.sentence.prepare import SentenceItem
 from config.schema import SentenceParameters
 
@@ -56,7 +56,7 @@ class SentenceEngine(BatchEngine[SentenceItem]):
             facts,
             device=device,
             normalize=parameters.normalize,
-            max_cost=parameters.batch_tokens,
+            max_cost=batch_tokens(parameters, device),
             max_items=parameters.batch_items,
         )
 
