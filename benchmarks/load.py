@@ -1,0 +1,47 @@
+"""Concurrent load: n streams, each with its own connection and list of requests, all starting together.
+
+Owns who sends what when; knows nothing of what the bodies mean.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter, process_time
+
+from msgspec import Struct
+
+from benchmarks.client import Address, Answer, Connection
+
+
+class Run(Struct, frozen=True):
+    answers: list[list[Answer]]
+    """By stream, in order of sending."""
+    wall_s: float
+    """From the first request sent to the last response complete."""
+    client_cpu_s: float
+
+
+async def run_streams(address: Address, requests: Sequence[Sequence[bytes]], timeout_s: float) -> Run:
+    """Each stream sends its requests one after another; all are connected before the first one sends."""
+    connections = await asyncio.gather(*(Connection.connect(address) for _ in requests))
+    started_at, cpu_before = perf_counter(), process_time()
+    answers = await asyncio.gather(
+        *(
+            _send_all(address, connection, stream, timeout_s)
+            for connection, stream in zip(connections, requests, strict=True)
+        )
+    )
+    return Run(answers, perf_counter() - started_at, process_time() - cpu_before)
+
+
+async def _send_all(
+    address: Address, connection: Connection, requests: Sequence[bytes], timeout_s: float
+) -> list[Answer]:
+    answers = []
+    try:
+        for request in requests:
+            if connection.closed:  # a server may end a keep-alive connection after so many requests
+                connection = await Connection.connect(address)
+            answers.append(await connection.exchange(request, timeout_s))
+    finally:
+        connection.close()
+    return answers
