@@ -1,0 +1,10 @@
+"""GGUF models over llama-cpp-python's low-level API, batched continuously.
+
+Read in this order: backend (what the worker calls), prepare and template (a job becomes token ids), engine
+(the step loop), planner (who takes part in a step), sequence, sampling and text (one generation), batch,
+model and library (the C side). Importing this package loads no llama.cpp.
+"""
+
+from backends.llama_cpp.backend import LlamaCppBackend
+
+__all__ = ["LlamaCppBackend"]

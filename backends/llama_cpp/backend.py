@@ -1,0 +1,66 @@
+"""The plugin: one GGUF model, described, prepared for and loaded. Imports nothing heavy at module level."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from backends.base import Backend, PreparedItem, Preparer
+from backends.protocol import Description
+from config.schema import LlamaCppParameters, ModelSpec
+
+if TYPE_CHECKING:
+    from backends.llama_cpp.engine import LlamaEngine
+
+
+class PreparedPrompt(PreparedItem):
+    """One prompt: token ids as little-endian int32."""
+
+    tokens: bytes
+
+
+class LlamaCppBackend(Backend[PreparedPrompt]):
+    """Text generation from a GGUF file. Raises ValueError for a spec or a file that it cannot serve."""
+
+    prepared_type = PreparedPrompt
+
+    def __init__(self, spec: ModelSpec, weights: Path) -> None:
+        super().__init__(spec, _gguf_file(weights))
+        foreign = [task for task in spec.tasks if task != "generate"]
+        if foreign:
+            raise ValueError(f"{spec.name}: the llama_cpp backend serves the task generate, not {foreign[0]}")
+        self.parameters = msgspec.convert(spec.parameters, LlamaCppParameters)
+        self._engine: LlamaEngine | None = None
+
+    def describe(self) -> Description:
+        from backends.llama_cpp.describe import describe
+
+        return describe(self.spec, self.parameters, self.weights)
+
+    def preparer(self) -> Preparer[PreparedPrompt]:
+        from backends.llama_cpp.prepare import LlamaPreparer
+
+        return LlamaPreparer(self.spec, self.parameters, self.weights)
+
+    def load(self, device: str) -> "LlamaEngine":
+        from backends.llama_cpp.load import load_engine
+
+        self._engine = load_engine(self.spec, self.parameters, self.weights, device)
+        return self._engine
+
+    def unload(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def _gguf_file(weights: Path) -> Path:
+    """The file to open: the path itself, or the first part of the one model in a folder."""
+    if not weights.is_dir():
+        return weights
+    files = sorted(path for path in weights.glob("*.gguf") if not path.name.startswith("mmproj"))
+    later_parts = [path for path in files if "-of-" in path.stem and "-00001-of-" not in path.stem]
+    files = [path for path in files if path not in later_parts]
+    if len(files) != 1:
+        raise ValueError(f"{weights} holds {len(files)} GGUF models; name one file")
+    return files[0]

@@ -1,0 +1,72 @@
+"""The arrays of one decode call, allocated once and filled through numpy.
+
+Owns the llama_batch and checks it: what llama.cpp would answer with an assert (and the end of the process)
+is a ValueError here.
+"""
+
+import ctypes
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.llama_cpp.library import C
+
+_INT32 = ctypes.POINTER(ctypes.c_int32)
+
+
+class Batch:
+    """Rows of (token, position, sequence); `raw` is what llama_decode takes."""
+
+    def __init__(self, capacity: int, n_seq_max: int, n_vocab: int) -> None:
+        self.capacity = capacity
+        self._n_seq_max = n_seq_max
+        self._n_vocab = n_vocab
+        self.tokens = np.zeros(capacity, dtype=np.int32)
+        self.positions = np.zeros(capacity, dtype=np.int32)
+        self.seq_ids = np.zeros(capacity, dtype=np.int32)
+        self.wanted = np.zeros(capacity, dtype=np.int8)
+        """1 where the row's logits are wanted."""
+        self._ones = np.ones(capacity, dtype=np.int32)
+        # llama.cpp wants a pointer for each row: row i points at seq_ids[i] for good.
+        start, width = self.seq_ids.ctypes.data, self.seq_ids.itemsize
+        self._pointers = np.arange(start, start + capacity * width, width, dtype=np.uintp)
+        self.raw = self._make_raw()
+
+    def __len__(self) -> int:
+        return int(self.raw.n_tokens)
+
+    def clear(self) -> None:
+        self.raw.n_tokens = 0
+
+    def add(self, seq_id: int, tokens: npt.NDArray[np.int32], position: int, *, want_last: bool) -> int:
+        """Append consecutive tokens of one sequence; the index of their last row. Raises ValueError."""
+        start = len(self)
+        end = start + len(tokens)
+        if start == end or end > self.capacity:
+            raise ValueError(f"{len(tokens)} tokens after {start} do not fit a batch of {self.capacity}")
+        if not 0 <= seq_id < self._n_seq_max or position < 0:
+            raise ValueError(f"no sequence {seq_id} or position {position}")
+        self.tokens[start:end] = tokens
+        self.positions[start:end] = np.arange(position, position + end - start, dtype=np.int32)
+        self.seq_ids[start:end] = seq_id
+        self.wanted[start:end] = 0
+        self.wanted[end - 1] = want_last
+        self.raw.n_tokens = end
+        return end - 1
+
+    def check(self) -> None:
+        """Raises ValueError if a token is none of the vocabulary."""
+        tokens = self.tokens[: len(self)]
+        if len(tokens) == 0 or int(tokens.min()) < 0 or int(tokens.max()) >= self._n_vocab:
+            raise ValueError("the batch is empty or holds a token outside the vocabulary")
+
+    def _make_raw(self) -> Any:
+        raw = C.llama_batch()
+        raw.n_tokens = 0
+        raw.token = self.tokens.ctypes.data_as(_INT32)
+        raw.pos = self.positions.ctypes.data_as(_INT32)
+        raw.n_seq_id = self._ones.ctypes.data_as(_INT32)
+        raw.seq_id = self._pointers.ctypes.data_as(ctypes.POINTER(_INT32))
+        raw.logits = self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        return raw

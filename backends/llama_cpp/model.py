@@ -1,0 +1,172 @@
+"""Owners of the library's handles: a model file, its vocabulary, and a decoding context.
+
+Each owner frees its handle in close(). Knows nothing of jobs, sequences' text or scheduling.
+"""
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from backends.llama_cpp.library import C
+
+TokenArray = npt.NDArray[np.int32]
+
+_GGUF_MAGIC = b"GGUF"
+
+
+def open_model(path: Path, **settings: Any) -> "Model":
+    """Load a GGUF file; `settings` are fields of llama_model_params. Raises ValueError if it is none."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    if magic != _GGUF_MAGIC:
+        raise ValueError(f"{path.name} is not a GGUF file")
+    params = C.llama_model_default_params()
+    for name, value in settings.items():
+        setattr(params, name, value)
+    handle = C.llama_model_load_from_file(str(path).encode(), params)
+    if not handle:
+        raise ValueError(f"llama.cpp cannot load {path.name}; its log says why")
+    return Model(handle)
+
+
+class Model:
+    """One loaded model file, perhaps of its vocabulary only."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.vocabulary = Vocabulary(C.llama_model_get_vocab(handle))
+
+    def metadata(self) -> dict[str, str]:
+        """The file's scalar metadata."""
+        pairs: dict[str, str] = {}
+        for index in range(C.llama_model_meta_count(self.handle)):
+            key = self._string(C.llama_model_meta_key_by_index, index)
+            pairs[key] = self._string(C.llama_model_meta_val_str_by_index, index)
+        return pairs
+
+    def chat_template(self) -> str | None:
+        text = C.llama_model_chat_template(self.handle, None)
+        return text.decode("utf-8", "replace") if text else None
+
+    def close(self) -> None:
+        if self.handle:
+            C.llama_model_free(self.handle)
+            self.handle = None
+
+    def _string(self, function: Any, index: int) -> str:
+        size = 256
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = function(self.handle, index, buffer, size)
+            if length < size:
+                return buffer.value.decode("utf-8", "replace")
+            size = length + 1
+
+
+class Vocabulary:
+    """Text to token ids and back. Belongs to its model."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.size = int(C.llama_vocab_n_tokens(handle))
+        self.bos = int(C.llama_vocab_bos(handle))
+        self.eos = int(C.llama_vocab_eos(handle))
+        self.add_bos = bool(C.llama_vocab_get_add_bos(handle))
+        self._pieces: dict[int, bytes] = {}
+
+    def tokenize(self, text: str, *, parse_special: bool) -> TokenArray:
+        """Ids of `text`, with no BOS or EOS added. Control tokens are seen only if `parse_special`."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        while True:
+            ids = np.empty(room, dtype=np.int32)
+            pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+            count = int(C.llama_tokenize(self.handle, data, len(data), pointer, room, False, parse_special))
+            if count >= 0:
+                return ids[:count].copy()
+            room = -count
+
+    def piece(self, token: int) -> bytes:
+        """The bytes a token stands for; none for control tokens."""
+        cached = self._pieces.get(token)
+        if cached is None:
+            cached = self._pieces[token] = self._read_piece(token)
+        return cached
+
+    def text(self, token: int) -> str:
+        """How the vocabulary writes a token, control tokens too; empty if there is no such token."""
+        if not 0 <= token < self.size:
+            return ""
+        return str(C.llama_vocab_get_text(self.handle, token).decode("utf-8", "replace"))
+
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a generation."""
+        return frozenset(token for token in range(self.size) if C.llama_vocab_is_eog(self.handle, token))
+
+    def suppressed_tokens(self) -> list[int]:
+        """Tokens that the model's author forbids."""
+        count = ctypes.c_int32(0)
+        tokens = C.llama_vocab_get_suppress_tokens(self.handle, ctypes.byref(count))
+        return [int(tokens[index]) for index in range(count.value)]
+
+    def control_texts(self) -> list[str]:
+        """Texts that `parse_special` would turn into a control token."""
+        special = C.LLAMA_TOKEN_ATTR_CONTROL | C.LLAMA_TOKEN_ATTR_UNKNOWN
+        attributes = C.llama_vocab_get_attr
+        ids = (token for token in range(self.size) if attributes(self.handle, token) & special)
+        return [text for text in map(self.text, ids) if text]
+
+    def _read_piece(self, token: int) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = int(C.llama_token_to_piece(self.handle, token, buffer, size, 0, False))
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+
+class Context:
+    """A KV cache and the right to decode into it. Must be closed before its model."""
+
+    def __init__(self, model: Model, params: Any) -> None:
+        self.model = model
+        self.handle = C.llama_init_from_model(model.handle, params)
+        if not self.handle:
+            raise MemoryError("llama.cpp cannot make a context of this size")
+        self.n_ctx = int(C.llama_n_ctx(self.handle))
+        self.n_batch = int(C.llama_n_batch(self.handle))
+        self.n_seq_max = int(params.n_seq_max)
+        self._memory = C.llama_get_memory(self.handle)
+
+    def decode(self, batch: Any) -> int:
+        """0: done. 1: no room in the cache, nothing changed. 2 or negative: failed, perhaps half done."""
+        return int(C.llama_decode(self.handle, batch))
+
+    def sample(self, chain: Any, row: int) -> int:
+        """Next token from the logits of a batch row; the chain has accepted it."""
+        return int(C.llama_sampler_sample(chain, self.handle, row))
+
+    def logits(self, row: int) -> npt.NDArray[np.float32]:
+        """A copy of a batch row's logits."""
+        pointer = C.llama_get_logits_ith(self.handle, row)
+        return np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary.size,)).copy()
+
+    def remove(self, seq_id: int, start: int = 0) -> bool:
+        """Free a sequence's cells from position `start`. False: this cache can only be freed whole."""
+        return bool(C.llama_memory_seq_rm(self._memory, seq_id, start, -1))
+
+    def held(self, seq_id: int) -> int:
+        """Positions that the cache holds of a sequence."""
+        return int(C.llama_memory_seq_pos_max(self._memory, seq_id)) + 1
+
+    def close(self) -> None:
+        if self.handle:
+            C.llama_free(self.handle)
+            self.handle = None

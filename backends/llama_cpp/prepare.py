@@ -1,0 +1,110 @@
+"""Turns a job into token ids, in the prepare helper: renders, tokenises, checks what the engine relies on.
+
+Holds the vocabulary only, no weights. Never shortens a prompt.
+"""
+
+import math
+from pathlib import Path
+
+import numpy as np
+from jinja2 import TemplateError
+
+from backends.base import JobError, Preparer
+from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.model import TokenArray, open_model
+from backends.llama_cpp.sizes import Sizes
+from backends.llama_cpp.template import ChatTemplate, Part
+from backends.protocol import Chat, GenerateParameters, Item, Job, Text
+from config.schema import LlamaCppParameters, ModelSpec
+
+
+class LlamaPreparer(Preparer[PreparedPrompt]):
+    def __init__(self, spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> None:
+        model = open_model(path, vocab_only=True)
+        self._vocabulary = model.vocabulary
+        self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
+        self._template = self._compile(model.chat_template())
+
+    def prepare(self, job: Job) -> list[PreparedPrompt]:
+        if not isinstance(job.parameters, GenerateParameters):
+            raise JobError("this model only generates text", param="model")
+        check_parameters(job.parameters, self._vocabulary.size)
+        return [self._prepare_item(item) for item in job.items]
+
+    def _prepare_item(self, item: Item) -> PreparedPrompt:
+        param = "messages" if isinstance(item, Chat) else "prompt"
+        tokens = self._tokens(item)
+        if len(tokens) >= self._context_length:
+            raise JobError(
+                f"This model's maximum context length is {self._context_length} tokens. "
+                f"However, your {param} resulted in {len(tokens)} tokens, which leaves no room for an answer.",
+                param=param,
+                code="context_length_exceeded",
+            )
+        return PreparedPrompt(tokens.astype("<i4").tobytes())
+
+    def _tokens(self, item: Item) -> TokenArray:
+        if isinstance(item, Chat):
+            if self._template is None:
+                raise JobError("this model has no chat template; use completions", param="messages")
+            return self._with_bos(self._join(self._template.render(item.messages)))
+        if isinstance(item, Text):
+            return self._with_bos(self._join([Part(item.text, literal=True)]))
+        return self._check_ids(item.ids)
+
+    def _join(self, parts: list[Part]) -> TokenArray:
+        pieces = [self._vocabulary.tokenize(part.text, parse_special=not part.literal) for part in parts]
+        return np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int32)
+
+    def _with_bos(self, tokens: TokenArray) -> TokenArray:
+        """BOS in front where the model wants one that is not there yet; never an empty prompt."""
+        vocabulary = self._vocabulary
+        if len(tokens) and (not vocabulary.add_bos or tokens[0] == vocabulary.bos):
+            return tokens
+        first = vocabulary.bos if vocabulary.bos >= 0 else vocabulary.eos
+        return np.concatenate([np.array([first], dtype=np.int32), tokens])
+
+    def _check_ids(self, ids: list[int]) -> TokenArray:
+        size = self._vocabulary.size
+        if not ids:
+            raise JobError("the prompt has no tokens", param="prompt")
+        wrong = next((token for token in ids if not 0 <= token < size), None)
+        if wrong is not None:
+            raise JobError(f"{wrong} is no token id of this model: it has {size}", param="prompt")
+        return np.array(ids, dtype=np.int32)
+
+    def _compile(self, source: str | None) -> ChatTemplate | None:
+        if source is None:
+            return None
+        vocabulary = self._vocabulary
+        texts = vocabulary.control_texts()
+        try:
+            return ChatTemplate(
+                source, texts, vocabulary.text(vocabulary.bos), vocabulary.text(vocabulary.eos)
+            )
+        except TemplateError as error:
+            raise ValueError(f"the model's chat template is broken: {error}") from error
+
+
+def check_parameters(parameters: GenerateParameters, vocabulary_size: int) -> None:
+    """Raises JobError at a value that the samplers cannot work with."""
+    for name in ("temperature", "top_p", "min_p", "typical_p", "frequency_penalty", "presence_penalty"):
+        value = getattr(parameters, name)
+        if value is not None and not math.isfinite(value):
+            raise JobError(f"{name} must be a finite number", param=name)
+    if parameters.max_tokens is not None and parameters.max_tokens < 1:
+        raise JobError("max_tokens must be at least 1", param="max_tokens")
+    repeat = parameters.repeat_penalty
+    if repeat is not None and not 1e-3 <= repeat <= 1e3:
+        raise JobError("repeat_penalty must be from 0.001 to 1000", param="repeat_penalty")
+    for name in ("top_k", "repeat_last_n"):
+        value = getattr(parameters, name)
+        if value is not None and not -1 <= value < 2**31:
+            raise JobError(f"{name} must be from -1 to {2**31 - 1}", param=name)
+    for token, bias in parameters.logit_bias.items():
+        if not 0 <= token < vocabulary_size:
+            raise JobError(
+                f"{token} is no token id of this model: it has {vocabulary_size}", param="logit_bias"
+            )
+        if not math.isfinite(bias):
+            raise JobError("a bias must be a finite number", param="logit_bias")
