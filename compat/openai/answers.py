@@ -1,0 +1,64 @@
+"""What every OpenAI answer carries: its identity, usage, and how it becomes bytes."""
+
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from backends.protocol import GenerationResult
+
+_encoder = msgspec.json.Encoder()
+
+
+class Answer(Struct, frozen=True):
+    """Identity of one answer; `model` is the name of the model that really answers, never an alias."""
+
+    id: str
+    created: int
+    model: str
+    fingerprint: str
+
+
+class PromptTokensDetails(Struct, frozen=True):
+    cached_tokens: int
+    audio_tokens: int = 0
+
+
+class CompletionTokensDetails(Struct, frozen=True):
+    reasoning_tokens: int = 0
+    audio_tokens: int = 0
+    accepted_prediction_tokens: int = 0
+    rejected_prediction_tokens: int = 0
+
+
+class Usage(Struct, frozen=True):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
+
+
+def usage_of(results: Sequence[GenerationResult]) -> Usage:
+    """Usage of all items together."""
+    prompt = sum(result.prompt_tokens for result in results)
+    completion = sum(result.completion_tokens for result in results)
+    cached = sum(result.cached_tokens for result in results)
+    return Usage(prompt, completion, prompt + completion, PromptTokensDetails(cached))
+
+
+def encode(answer: Struct) -> bytes:
+    return _encoder.encode(answer)
+
+
+def quote(text: str) -> bytes:
+    """A text as a JSON string. Model output holds no lone surrogate: it arrives as checked UTF-8."""
+    return _encoder.encode(text)
+
+
+def event(payload: bytes) -> bytes:
+    """One SSE frame."""
+    return b"data: " + payload + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
