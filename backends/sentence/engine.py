@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModel
 from transformers.utils import logging as transformers_logging
 
@@ -40,17 +41,10 @@ class SentenceEngine(BatchEngine[SentenceItem]):
     def load(
         cls, folder: Path, facts: ModelFacts, parameters: SentenceParameters, device: str
     ) -> "SentenceEngine":
-        """Weights from safetensors only: no pickle, no code of the model's own, no network."""
+        """The model on `device`. Raises ValueError for files that are broken or not whole."""
         torch.set_num_threads(_threads(parameters))
-        transformers_logging.disable_progress_bar()
         with _out_of_memory():
-            model = AutoModel.from_pretrained(
-                str(folder),
-                dtype=getattr(torch, parameters.dtype),
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-            ).to(device)
+            model = _read_model(folder, parameters.dtype).to(device)
         return cls(
             model.eval(),
             facts,
@@ -82,6 +76,27 @@ class SentenceEngine(BatchEngine[SentenceItem]):
             EmbeddingResult(vector=row.tobytes(), dimensions=len(row), prompt_tokens=len(item.ids))
             for row, item in zip(rows, items, strict=True)
         ]
+
+
+def _read_model(folder: Path, dtype: str) -> Any:
+    """The network from safetensors only: no pickle, no code of the model's own, nothing downloaded."""
+    transformers_logging.disable_progress_bar()
+    try:
+        model, found = AutoModel.from_pretrained(
+            str(folder),
+            dtype=getattr(torch, dtype),
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{folder}: {error}") from error
+    # Transformers makes up random weights for what a file lacks. Only the pooler's are never used here.
+    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
+    if missing:
+        raise ValueError(f"{folder}: the files hold no weights for {', '.join(missing[:3])}")
+    return model
 
 
 def _pad(sequences: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,26 @@
+"""The real starter models for the process tests; `make test` has pulled them before."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from config.load import cache_dir, load_config
+from gateway.weights.store import WeightsStore
+
+
+def starter_weights(name: str, override: str) -> Path:
+    """Local weights of the starter model `name`, or the path in the variable `override`.
+
+    Missing weights are an error that names the command to pull them: a skipped test would hide it.
+    """
+    if path := os.environ.get(override):
+        return Path(path)
+    config = load_config()
+    spec = next(spec for spec in config.models if spec.name == name)
+    return WeightsStore(cache_dir(config)).locate(spec)
+
+
+@pytest.fixture(scope="session")
+def minilm_path() -> Path:
+    return starter_weights("all-minilm-l6-v2", "LLM_CORTEX_TEST_MINILM")
