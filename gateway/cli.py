@@ -103,15 +103,15 @@ def _pull(arguments: argparse.Namespace) -> int:
     if not arguments.names and not arguments.all:
         raise UsageError(f"name a model, or --all; there are: {_names(config)}")
     store = WeightsStore(cache_dir(config))
+    paths: list[Path] = []
     faults = []
     with bars() as progress:
         for model in _chosen(config, arguments.names):
             try:
-                path = store.pull(model, progress, arguments.accept_license)
+                paths.append(store.pull(model, progress, arguments.accept_license))
             except WeightsError as error:
                 faults.append(str(error))
-            else:
-                progress.say(f"{model.name}: {path}")
+    print(*paths, sep="\n")
     _complain(*faults)
     return 1 if faults else 0
 
@@ -208,7 +208,7 @@ def _parser() -> argparse.ArgumentParser:
     verify = models.add_subparsers(metavar="verify")
     _names_argument(_add(verify, "verify", _models_verify, "check every file's SHA-256"))
 
-    pull = _add(commands, "pull", _pull, "fetch weights")
+    pull = _add(commands, "pull", _pull, "fetch weights and print where they are")
     _names_argument(pull)
     pull.add_argument("--all", action="store_true", help="every configured model")
     pull.add_argument(

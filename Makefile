@@ -1,0 +1,88 @@
+# make run          install what is missing, fetch the starter models, serve on http://127.0.0.1:8000
+# make test         everything that CI checks; make check: the quick part, under a minute
+#
+# PORT=9000  CONFIG=my.yaml  PYTHON=/path/to/python3.11  ACCELERATOR=auto|cpu|cuda|metal|vulkan
+
+PORT ?=
+CONFIG ?=
+ACCELERATOR ?= auto
+PYTEST_ARGS ?=
+BENCH_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install -c constraints.txt
+INSTALLED := $(VENV)/.installed
+INSTALLED_DEV := $(VENV)/.installed-dev
+CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: run install test check format bench bench-build rebuild-llama pins clean help
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+
+run: $(INSTALLED)
+	@$(BIN)/llm-cortex pull --all $(CONFIG_FLAG) >/dev/null
+	@exec $(BIN)/llm-cortex serve $(CONFIG_FLAG) $(if $(PORT),--port $(PORT))
+
+install: $(INSTALLED)
+
+test: $(INSTALLED_DEV)
+	@.ci/install-chromium
+	@$(BIN)/llm-cortex pull --all >/dev/null
+	$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(INSTALLED_DEV) lint
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+.PHONY: lint
+lint: $(INSTALLED_DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED_DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED_DEV)
+	$(BIN)/python -m benchmarks.chat --model "$$($(BIN)/llm-cortex pull smollm2-135m-instruct)" $(BENCH_ARGS)
+
+bench-build: $(INSTALLED_DEV)
+	$(BIN)/python -m benchmarks.build_peer
+
+rebuild-llama: $(INSTALLED)
+	@.ci/install-llama $(ACCELERATOR) --again
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .grimp_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# --- what the targets above stand on ---------------------------------------------------------------------
+
+$(BIN)/python:
+	@python=$$(PYTHON="$(PYTHON)" .ci/find-python) && echo "making $(VENV) with $$python" && $$python -m venv $(VENV)
+
+# A stamp is written last: an install that was interrupted goes on at the next call.
+$(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
+	@.ci/install-llama $(ACCELERATOR)
+	@echo "installing; the first time fetches a few hundred megabytes"
+	@$(PIP) -e '.[llm,embeddings]'
+	@touch $@
+
+$(INSTALLED_DEV): $(INSTALLED)
+	@echo "installing what the tests need"
+	@$(PIP) --quiet -e '.[llm,embeddings,dev]'
+	@touch $@
+
+# Pins everything that is installed now; a local build of torch loses its tag.
+pins: $(INSTALLED_DEV)
+	@{ sed -n '/^#/p' constraints.txt; \
+	   $(BIN)/pip freeze --exclude-editable --exclude setuptools \
+	   | sed -E '/^#/d; /^-e/d; s/^([^=]+)==([^+]+)\+.*/\1==\2/'; } > constraints.new
+	@mv constraints.new constraints.txt
