@@ -284,6 +284,8 @@ class Description(Message, frozen=True):
     licence: str = ""
     details: dict[str, str] = field(default_factory=dict)
     """Facts for people: architecture, quantisation …"""
+    device_kinds: list[str] = field(default_factory=lambda: ["cpu"])
+    """Kinds of device that it can run on here, best first: `cuda`, `cpu` …"""
 
 
 class Hello(Message, frozen=True):

@@ -174,7 +174,8 @@ class Worker:
 
     def _flush(self, stats: StepStats) -> None:
         capacity = self._capacity()
-        if not self._outputs and capacity == self._sent_capacity:
+        # While jobs are being prepared the next frame is near anyway: a capacity alone is not worth one.
+        if not self._outputs and (self._preparing or capacity == self._sent_capacity):
             return
         outputs = [self._with_prepare_time(output) for output in self._outputs]
         self._send(Frame(outputs, capacity, stats))

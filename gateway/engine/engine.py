@@ -1,0 +1,391 @@
+"""The centralised engine: one run loop that turns events into decisions and carries them out.
+
+Owns the streams of the open jobs and the wiring between scheduler, supervisor and metrics. Everything runs
+on the event loop's thread: `_post` handles an event at once, or puts it behind the one being handled, so
+the scheduler sees them one at a time and in order. Must not know HTTP or wire shapes.
+"""
+
+import asyncio
+import time
+from collections import deque
+from pathlib import Path
+
+import structlog
+from msgspec import Struct
+
+from backends.protocol import (
+    Abort,
+    Delta,
+    Description,
+    Finished,
+    Frame,
+    GenerationResult,
+    ItemDone,
+    Job,
+    Load,
+    Started,
+    StepStats,
+    Submit,
+)
+from config.schema import BackendConfig, Config, ModelSpec
+from gateway.engine import events
+from gateway.engine.descriptions import describe
+from gateway.engine.devices import find_devices
+from gateway.engine.errors import GatewayError, InternalError, ModelFailed
+from gateway.engine.registry import Registry
+from gateway.engine.scheduler import Scheduler
+from gateway.engine.stream import JobStream
+from gateway.engine.supervisor import Supervisor
+from gateway.telemetry.metrics import JobTimes, Metrics, ModelGauges, WorkerGauges
+from gateway.weights.errors import WeightsError
+from gateway.weights.store import WeightsStore
+
+log = structlog.get_logger(__name__)
+
+
+class WorkerStatus(Struct, frozen=True):
+    id: int
+    pid: int
+    state: str
+    device: str
+    memory_bytes: int
+
+
+class ModelStatus(Struct, frozen=True):
+    """One model for people and for /v1/models."""
+
+    spec: ModelSpec
+    state: str
+    """cold, starting, ready, restarting or failed."""
+    description: Description | None
+    error: str
+    created: int
+    """Unix time at which the gateway began to serve it, seconds."""
+    workers: list[WorkerStatus]
+
+
+class _OpenJob:
+    """A job's stream, and the times that become its metrics."""
+
+    __slots__ = (
+        "arrived_at",
+        "first_at",
+        "generation_tokens",
+        "last_at",
+        "prompt_tokens",
+        "started_at",
+        "stream",
+    )
+
+    def __init__(self, stream: JobStream, now: float) -> None:
+        self.stream = stream
+        self.arrived_at = now
+        self.started_at = 0.0
+        self.first_at = 0.0
+        self.last_at = 0.0
+        self.prompt_tokens = 0
+        self.generation_tokens = 0
+
+
+class Engine:
+    """Jobs in, outputs out. Start it, submit, drain, stop."""
+
+    def __init__(self, config: Config, store: WeightsStore, metrics: Metrics, cache_dir: Path) -> None:
+        self._config = config
+        self._store = store
+        self._metrics = metrics
+        self._cache_dir = cache_dir
+        self._registry = Registry(config.models)
+        self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
+        self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, self._post)
+        self._weights: dict[str, Path] = {}
+        self._open: dict[str, _OpenJob] = {}
+        self._last_stats: dict[int, StepStats] = {}
+        self._events: deque[events.Event] = deque()
+        self._handling = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._preloads: set[asyncio.Task[None]] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._created = int(time.time())
+        metrics.bind(self._gauges)
+
+    # --- life -----------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin to load the models that are to be preloaded; does not wait for them."""
+        for spec in self._config.models:
+            if spec.preload:
+                task = asyncio.create_task(self._preload(spec), name=f"preload-{spec.name}")
+                self._preloads.add(task)
+                task.add_done_callback(self._preloads.discard)
+
+    async def drain(self, timeout_s: float) -> bool:
+        """Refuse new jobs and wait for the open ones; True if all have ended in time."""
+        self._post(events.DrainStarted())
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def fail_open_jobs(self, error: GatewayError) -> None:
+        """End every open job with this error, in-band on streams."""
+        for job_id in list(self._open):
+            self._post(events.JobAborted(job_id, error))
+
+    async def stop(self) -> None:
+        """Stop every worker and wait until the last is reaped."""
+        self._post(events.DrainStarted())
+        for task in self._preloads:
+            task.cancel()
+        await self._supervisor.stop_all()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def kill(self) -> None:
+        """End every worker now, without waiting."""
+        self._supervisor.kill_all()
+
+    async def _preload(self, spec: ModelSpec) -> None:
+        try:
+            await self.description(spec.name)
+        except GatewayError as error:
+            log.error("a model cannot be served", model=spec.name, reason=error.message)
+            self._post(events.ModelBroken(spec.name, error))
+            return
+        self._post(events.ModelWanted(spec.name))
+
+    # --- models ---------------------------------------------------------------------------------------
+
+    def resolve(self, name: str) -> ModelSpec:
+        """The model of this name or alias. Raises ModelNotFound."""
+        return self._registry.resolve(name)
+
+    async def description(self, model: str) -> Description:
+        """What a model can do. Raises ModelFailed, with what mends it, if its weights are not usable."""
+        known = self._scheduler.models[model].description
+        if known is not None:
+            return known
+        spec = self._registry.specs[model]
+        try:
+            weights = await asyncio.to_thread(self._store.locate, spec)
+            fingerprint = self._store.fingerprint(spec)
+        except WeightsError as error:
+            raise ModelFailed(str(error), code="model_not_pulled") from None
+        backend = self._config.backends.get(spec.backend, BackendConfig())
+        description = await describe(spec, backend, weights, fingerprint, self._cache_dir)
+        self._weights[model] = weights
+        self._post(events.ModelDescribed(model, description))
+        return description
+
+    def models(self) -> list[ModelStatus]:
+        """Every model, in the order of the configuration."""
+        now = time.monotonic()
+        return [
+            ModelStatus(
+                model.spec,
+                model.state(now),
+                model.description,
+                model.error.message if model.error else "",
+                self._created,
+                [
+                    WorkerStatus(
+                        worker.worker_id,
+                        self._pid(worker.worker_id),
+                        worker.state,
+                        worker.device,
+                        worker.memory_bytes,
+                    )
+                    for worker in self._worker_gauges(model.spec.name)
+                ],
+            )
+            for model in self._scheduler.models.values()
+        ]
+
+    @property
+    def draining(self) -> bool:
+        return self._scheduler.draining
+
+    @property
+    def ready(self) -> bool:
+        """Every preloaded model can take a job now, and the gateway is not shutting down."""
+        models = self._scheduler.models
+        wanted = [models[spec.name] for spec in self._config.models if spec.preload]
+        evicted = [model for model in wanted if not model.wanted and model.description and not model.error]
+        return not self.draining and all(model.ready_workers() or model in evicted for model in wanted)
+
+    # --- jobs -----------------------------------------------------------------------------------------
+
+    def submit(self, job: Job, *, key: str = "") -> JobStream:
+        """Take a job on. Raises the GatewayError that refuses it; its model must be described."""
+        stream = JobStream(job, self._abort)
+        self._open[job.id] = _OpenJob(stream, time.monotonic())
+        self._idle.clear()
+        self._post(events.JobArrived(job, key))
+        if stream.error is not None and job.id not in self._open:
+            raise stream.error
+        return stream
+
+    def _abort(self, job_id: str, reason: str) -> None:
+        self._post(events.JobAborted(job_id, InternalError(reason, code="aborted")))
+
+    # --- the run loop ---------------------------------------------------------------------------------
+
+    def _post(self, event: events.Event) -> None:
+        self._events.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._events:
+                event = self._events.popleft()
+                now = time.monotonic()
+                if isinstance(event, events.FrameReceived):
+                    self._deliver(event.worker_id, event.frame, now)
+                else:
+                    self._observe(event)
+                for command in self._scheduler.handle(event, now):
+                    self._carry_out(command, now)
+        finally:
+            self._handling = False
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        wake_at = self._scheduler.next_wake()
+        loop = asyncio.get_running_loop()
+        if wake_at is None:
+            return
+        due_at = loop.time() + max(0.0, wake_at - time.monotonic())
+        if self._timer is not None and not self._timer.cancelled():
+            if loop.time() < self._timer.when() <= due_at + 0.001:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(due_at, self._post, events.Tick())
+
+    def _deliver(self, worker_id: int, frame: Frame, now: float) -> None:
+        """Hand the outputs of a step to the streams of the jobs."""
+        worker = self._scheduler.workers.get(worker_id)
+        if worker is None:
+            return
+        self._metrics.step(worker.model, frame.stats)
+        self._last_stats[worker_id] = frame.stats
+        for output in frame.outputs:
+            if output.job_id not in worker.jobs or (open_job := self._open.get(output.job_id)) is None:
+                continue  # aborted meanwhile
+            match output:
+                case Delta():
+                    if open_job.last_at:
+                        self._metrics.inter_token(worker.model, now - open_job.last_at)
+                    else:
+                        open_job.first_at = now
+                    open_job.last_at = now
+                    open_job.stream.push(output)
+                case ItemDone(result=result):
+                    open_job.first_at = open_job.first_at or now
+                    open_job.prompt_tokens += result.prompt_tokens
+                    if isinstance(result, GenerationResult):
+                        open_job.generation_tokens += result.completion_tokens
+                    open_job.stream.push(output)
+                case Finished():
+                    open_job.stream.push(output)
+                case Started():
+                    open_job.started_at = now
+
+    def _carry_out(self, command: events.Command, now: float) -> None:
+        match command:
+            case events.Dispatch(worker_id, job):
+                self._supervisor.send(worker_id, Submit(job))
+            case events.AbortJob(worker_id, job_id):
+                self._supervisor.send(worker_id, Abort(job_id))
+            case events.FailJob(job_id, error):
+                self._open[job_id].stream.fail(error)
+            case events.ReplayJob(job_id):
+                self._open[job_id].stream.replay()
+            case events.JobEnded(job_id):
+                self._end(job_id, now)
+            case events.StartWorker(worker_id, model, device):
+                load = Load(
+                    self._registry.specs[model],
+                    str(self._weights[model]),
+                    device,
+                    self._config.timeouts.prepare_s,
+                )
+                self._metrics.worker_event(model, "started")
+                self._supervisor.start(worker_id, load)
+            case events.StopWorker(worker_id):
+                self._supervisor.stop(worker_id)
+            case events.KillWorker(worker_id, reason):
+                self._supervisor.kill(worker_id, reason)
+
+    def _end(self, job_id: str, now: float) -> None:
+        open_job = self._open.pop(job_id)
+        open_job.stream.end()
+        if not self._open:
+            self._idle.set()
+        job, error, since = open_job.stream.job, open_job.stream.error, open_job.arrived_at
+        self._metrics.job_ended(
+            JobTimes(
+                job.model,
+                job.task,
+                "ok" if error is None else error.code or "invalid_request",
+                open_job.started_at - since if open_job.started_at else None,
+                open_job.first_at - since if open_job.first_at else None,
+                now - since,
+                open_job.prompt_tokens,
+                open_job.generation_tokens,
+            )
+        )
+
+    def _observe(self, event: events.Event) -> None:
+        match event:
+            case events.WorkerReady(worker_id, load_s=load_s):
+                if worker := self._scheduler.workers.get(worker_id):
+                    self._metrics.worker_event(worker.model, "ready")
+                    self._metrics.model_loaded(worker.model, load_s)
+                    log.info("model ready", model=worker.model, worker=worker_id, load_s=round(load_s, 2))
+            case events.WorkerDied(worker_id):
+                self._last_stats.pop(worker_id, None)
+                if worker := self._scheduler.workers.get(worker_id):
+                    self._metrics.worker_event(
+                        worker.model, "stopped" if worker.state == "stopping" else "died"
+                    )
+
+    # --- what it looks like from outside --------------------------------------------------------------
+
+    def _gauges(self) -> list[ModelGauges]:
+        return [
+            ModelGauges(
+                name,
+                sum(worker.running for worker in model.workers.values()),
+                len(model.queue)
+                + sum(
+                    not entry.started for worker in model.workers.values() for entry in worker.jobs.values()
+                ),
+                max((self._kv_usage(worker_id) for worker_id in model.workers), default=0.0),
+                self._worker_gauges(name),
+            )
+            for name, model in self._scheduler.models.items()
+        ]
+
+    def _worker_gauges(self, model: str) -> list[WorkerGauges]:
+        live = self._supervisor.workers
+        return [
+            WorkerGauges(
+                worker.id,
+                worker.model,
+                worker.device,
+                worker.state,
+                live[worker.id].memory_bytes() if worker.id in live else 0,
+            )
+            for worker in self._scheduler.models[model].workers.values()
+        ]
+
+    def _pid(self, worker_id: int) -> int:
+        worker = self._supervisor.workers.get(worker_id)
+        return worker.pid if worker else 0
+
+    def _kv_usage(self, worker_id: int) -> float:
+        stats = self._last_stats.get(worker_id)
+        return stats.kv_used / stats.kv_total if stats and stats.kv_total else 0.0

@@ -1,0 +1,126 @@
+"""What happens to the engine (past tense) and what it then does (imperative).
+
+Events go into `Scheduler.handle`, commands come out; the engine's run loop carries them out. Plain facts:
+no behaviour, no references to live objects.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from backends.protocol import Capacity, Description, Frame, Job
+from gateway.engine.errors import GatewayError
+
+
+class Event(Struct, frozen=True):
+    """Something that has happened."""
+
+
+class JobArrived(Event, frozen=True):
+    job: Job
+    key: str
+    """Whose job it is, for limits by key."""
+
+
+class JobAborted(Event, frozen=True):
+    """Nobody waits for the job any more, or its time is over. `error` goes to whoever still listens."""
+
+    job_id: str
+    error: GatewayError
+
+
+class ModelWanted(Event, frozen=True):
+    """Load the model although no job waits for it (preload)."""
+
+    model: str
+
+
+class ModelDescribed(Event, frozen=True):
+    model: str
+    description: Description
+
+
+class ModelBroken(Event, frozen=True):
+    """The model cannot be described or its weights are not there: only a person can mend it."""
+
+    model: str
+    error: GatewayError
+
+
+class WorkerReady(Event, frozen=True):
+    worker_id: int
+    description: Description
+    capacity: Capacity
+    load_s: float
+
+
+class FrameReceived(Event, frozen=True):
+    worker_id: int
+    frame: Frame
+
+
+class WorkerDied(Event, frozen=True):
+    """The process is reaped. `external`: somebody else killed it, so its jobs are not to blame."""
+
+    worker_id: int
+    reason: str
+    external: bool = False
+    kind: Literal["crash", "invalid_model", "out_of_memory"] = "crash"
+
+
+class DrainStarted(Event, frozen=True):
+    """Take no new jobs; let the running ones end."""
+
+
+class Tick(Event, frozen=True):
+    """The time that `next_wake` asked for has come."""
+
+
+class Command(Struct, frozen=True):
+    """Something to do."""
+
+
+class StartWorker(Command, frozen=True):
+    worker_id: int
+    model: str
+    device: str
+
+
+class StopWorker(Command, frozen=True):
+    """Ask the worker to end (it is idle or holds nothing that matters); killed after `timeouts.stop_s`."""
+
+    worker_id: int
+
+
+class KillWorker(Command, frozen=True):
+    worker_id: int
+    reason: str
+
+
+class Dispatch(Command, frozen=True):
+    worker_id: int
+    job: Job
+
+
+class AbortJob(Command, frozen=True):
+    worker_id: int
+    job_id: str
+
+
+class FailJob(Command, frozen=True):
+    """The job has ended with this error."""
+
+    job_id: str
+    error: GatewayError
+
+
+class ReplayJob(Command, frozen=True):
+    """The job starts again from nothing: forget results of it that no client has seen."""
+
+    job_id: str
+
+
+class JobEnded(Command, frozen=True):
+    """The job has left the engine, finished or failed: nothing more will come for it."""
+
+    job_id: str

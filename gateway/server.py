@@ -1,0 +1,180 @@
+"""The gateway process from its start to its end: socket, engine, HTTP server, signals, drain.
+
+Owns the order of things. A port in use is found before anything else is started; SIGTERM and SIGINT let the
+open requests finish; a second signal forces; no worker outlives the process.
+"""
+
+import asyncio
+import contextlib
+import gc
+import ipaddress
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import structlog
+
+from config.load import cache_dir, keys_file
+from config.schema import Config
+from gateway.keys import KeyRing
+
+if TYPE_CHECKING:
+    import uvicorn
+
+    from gateway.engine.engine import Engine
+
+log = structlog.get_logger(__name__)
+
+FLUSH_S = 0.5
+"""Time for in-band errors to reach their clients before connections close."""
+BACKLOG = 2048
+
+
+class StartError(Exception):
+    """The gateway cannot start; the message says why and what to do."""
+
+
+def serve(config: Config) -> int:
+    """Run until told to stop; the exit status."""
+    try:
+        keys = KeyRing.open(keys_file(config))
+        _check_exposure(config, keys)
+        sock = _bind(config)
+    except StartError as error:
+        print(f"llm-cortex: {error}", file=sys.stderr)
+        return 1
+    import uvloop
+
+    with sock:
+        return uvloop.run(_run(config, keys, sock))
+
+
+def _check_exposure(config: Config, keys: KeyRing) -> None:
+    """Beyond loopback only with keys: an open model server on a network is a gift to strangers."""
+    if not keys and not is_loopback(config.server.host):
+        raise StartError(
+            f"binding to {config.server.host} without API keys would let everyone on the network in; "
+            "make a key first: llm-cortex keys create NAME"
+        )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _bind(config: Config) -> socket.socket:
+    host, port = config.server.host, config.server.port
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind, proto)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        raise StartError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            "stop what uses the port or choose another one (--port, make run PORT=…)"
+        ) from None
+    return sock
+
+
+async def _run(config: Config, keys: KeyRing, sock: socket.socket) -> int:
+    # Imported late, so that a port in use is reported at once.
+    import uvicorn
+
+    from gateway.app import create_app
+    from gateway.engine.engine import Engine
+    from gateway.telemetry.metrics import Metrics
+    from gateway.weights.store import WeightsStore
+
+    class Server(uvicorn.Server):
+        """uvicorn without its own signal handlers: the order of the shutdown is ours."""
+
+        @contextlib.contextmanager
+        def capture_signals(self) -> Iterator[None]:
+            yield
+
+    metrics = Metrics()
+    cache = cache_dir(config)
+    engine = Engine(config, WeightsStore(cache), metrics, cache)
+    app = create_app(config, engine, metrics, keys)
+    server = Server(
+        uvicorn.Config(
+            app,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=config.limits.connections,
+            timeout_graceful_shutdown=2,
+            ws="none",
+        )
+    )
+    shutdown = _Shutdown(config, engine, server)
+    await engine.start()
+    gc.collect()
+    gc.freeze()
+    _announce(config, sock.getsockname()[1])
+    try:
+        await server.serve(sockets=[sock])
+        return shutdown.status
+    finally:
+        await engine.stop()
+
+
+class _Shutdown:
+    """What the first and the second signal do."""
+
+    def __init__(self, config: Config, engine: "Engine", server: "uvicorn.Server") -> None:
+        self.status = 0
+        self._drain_s = config.timeouts.drain_s
+        self._engine = engine
+        self._server = server
+        self._task: asyncio.Task[None] | None = None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        if self._task is not None:
+            log.warning("forced shutdown")
+            self._engine.kill()
+            os._exit(128 + number)
+        log.info("shutting down", signal=number.name, drain_s=self._drain_s)
+        self._task = asyncio.create_task(self._drain(), name="drain")
+
+    async def _drain(self) -> None:
+        from gateway.engine.errors import Draining
+
+        if not await self._engine.drain(self._drain_s):
+            self._engine.fail_open_jobs(Draining("The server has shut down before the answer was complete."))
+        await asyncio.sleep(FLUSH_S)
+        self._server.should_exit = True
+
+
+def _announce(config: Config, port: int) -> None:
+    """Say what is served and how to try it, on stdout: it is the command's answer, not a log line."""
+    host = config.server.host
+    shown = f"[{host}]" if ":" in host else host
+    base_url = f"http://{shown}:{port}"
+    lines = [f"LLM-Cortex serves on {base_url} (web page there, OpenAI API at {base_url}/v1)", ""]
+    for spec in config.models:
+        aliases = f"  (also: {', '.join(spec.aliases)})" if spec.aliases else ""
+        lines.append(f"  {spec.name:<28} {', '.join(spec.tasks)}{aliases}")
+    chat = next((spec.name for spec in config.models if "generate" in spec.tasks), None)
+    if chat:
+        body = f'{{"model": "{chat}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'
+        lines += [
+            "",
+            "Try:",
+            f"  curl {base_url}/v1/chat/completions -H 'Content-Type: application/json' -d '{body}'",
+        ]
+    print("\n".join(lines), flush=True)
