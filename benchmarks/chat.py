@@ -4,7 +4,7 @@ One interleaved run: in each round both servers get the same prompts at each num
 the other, and the order turns with every round. The server that waits is idle but runs on; its processor
 time is reported. Ratios are taken within a round; the figure is their median.
 
-usage: python -m benchmarks.chat --model FILE.gguf [--peer llama-server|xllamacpp|none] [--rounds 5] …
+usage: python -m benchmarks.chat [--model FILE.gguf] [--peer auto|llama-server|xllamacpp|none] [--rounds 5] …
 """
 
 import argparse
@@ -28,6 +28,7 @@ from benchmarks.prompts import story_prompt
 from benchmarks.servers import Server, stop_on_sigterm
 
 PATH = "/v1/chat/completions"
+STARTER = "smollm2-135m-instruct"
 
 
 def main() -> None:
@@ -56,8 +57,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", type=Path, required=True, help="GGUF file, given to both")
-    parser.add_argument("--peer", choices=["llama-server", "xllamacpp", "none"], default="llama-server")
+    parser.add_argument("--model", type=Path, help="GGUF file for both; default: the starter chat model")
+    parser.add_argument("--peer", choices=["auto", *peers.KINDS, "none"], default="auto", help=peers.AUTO)
     parser.add_argument("--no-gateway", action="store_true", help="measure the peer alone")
     parser.add_argument("--streams", type=int, nargs="+", default=[1, 4, 8, 16])
     parser.add_argument("--rounds", type=int, default=5)
@@ -75,7 +76,7 @@ def _arguments() -> argparse.Namespace:
 @contextlib.contextmanager
 def _sides(arguments: argparse.Namespace, scratch: Path) -> Iterator[list[Server]]:
     setting = peers.Setting(
-        model=arguments.model.resolve(),
+        model=(arguments.model or ours.starter_weights(STARTER)).resolve(),
         slots=max(arguments.streams),
         context=arguments.context,
         threads=arguments.threads,
@@ -84,10 +85,11 @@ def _sides(arguments: argparse.Namespace, scratch: Path) -> Iterator[list[Server
         sides = []
         if not arguments.no_gateway:
             sides.append(stack.enter_context(ours.gateway([_our_model(setting)], scratch)))
-        if arguments.peer == "llama-server":
+        kind = peers.best() if arguments.peer == "auto" else arguments.peer
+        if kind == "llama-server":
             extra = arguments.peer_arguments.split()
             sides.append(stack.enter_context(peers.llama_server(setting, scratch, extra)))
-        elif arguments.peer == "xllamacpp":
+        elif kind == "xllamacpp":
             sides.append(stack.enter_context(peers.xllamacpp(setting, scratch)))
         yield sides
 

@@ -4,6 +4,7 @@ Knows the gateway only from outside, by its command line, its configuration file
 """
 
 import contextlib
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 import yaml
 
-from benchmarks.servers import Server, free_port, running
+from benchmarks.servers import Server, ServerFailed, free_port, running
+
+_GATEWAY = [sys.executable, "-m", "gateway"]
 
 
 @contextlib.contextmanager
@@ -29,8 +32,17 @@ def gateway(models: Sequence[dict[str, Any]], scratch: Path) -> Iterator[Server]
             }
         )
     )
-    command = [sys.executable, "-m", "gateway", "serve", "--config", str(config)]
+    command = [*_GATEWAY, "serve", "--config", str(config)]
     with running(
         "gateway", command, port=port, ready_path="/health/ready", log=scratch / "gateway.log"
     ) as server:
         yield server
+
+
+def starter_weights(name: str) -> Path:
+    """Local path of one of the built-in configuration's models, pulled if it is not here yet."""
+    pulled = subprocess.run([*_GATEWAY, "pull", name], check=True, stdout=subprocess.PIPE, text=True)
+    path = Path(pulled.stdout.strip())
+    if not path.exists():
+        raise ServerFailed(f"`pull {name}` printed no path: {pulled.stdout!r}")
+    return path

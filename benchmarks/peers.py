@@ -15,6 +15,10 @@ from msgspec import Struct
 from benchmarks.servers import Server, ServerFailed, free_port, running
 
 LLAMA_SERVER = Path(__file__).parent / "vendor" / "build" / "bin" / "llama-server"
+KINDS = ("llama-server", "xllamacpp")
+AUTO = (
+    "auto: llama-server where it is built (make bench-build), else xllamacpp where it is installed, else none"
+)
 SHARED = ("libllama", "libggml-base", "libggml-cpu", "libggml")
 
 
@@ -27,6 +31,13 @@ class Setting(Struct, frozen=True):
     context: int
     """KV cells shared by all of them, tokens."""
     threads: int
+
+
+def best() -> str:
+    """The peer that `auto` means here."""
+    if LLAMA_SERVER.exists():
+        return "llama-server"
+    return "xllamacpp" if importlib.util.find_spec("xllamacpp") else "none"
 
 
 @contextlib.contextmanager
