@@ -51,7 +51,9 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff check --fix .
 
 bench: $(INSTALLED_DEV)
-	$(BIN)/python -m benchmarks.chat --model "$$($(BIN)/llm-cortex pull smollm2-135m-instruct)" $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.chat $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.embeddings
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer
