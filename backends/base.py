@@ -10,7 +10,7 @@ Three processes call three parts of it:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -55,6 +55,10 @@ class StepEngine(ABC, Generic[P]):
     Single-threaded: every method is called from the worker's main thread.
     """
 
+    announce: Callable[[str], None] = staticmethod(lambda job_id: None)
+    """Set by the worker's loop. To be called with a job's id before the first of its items is worked on: it
+    tells the gateway at once, so that a death in that very step names its suspects."""
+
     @abstractmethod
     def warm_up(self) -> None:
         """One real call, so that the first job pays no first-use cost. Raises if the model cannot work."""
@@ -67,8 +71,8 @@ class StepEngine(ABC, Generic[P]):
     def step(self) -> list[Output]:
         """Do one bounded piece of work for every running item and say what came of it.
 
-        Emits Started when a job's first item begins, and Finished or Failed exactly once a job. An error
-        of one item must not reach its neighbours; an exception from here is the death of the worker.
+        Announces a job when its first item begins; gives Finished or Failed exactly once a job. An error of
+        one item must not reach its neighbours; an exception from here is the death of the worker.
         """
 
     @abstractmethod

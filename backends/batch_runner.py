@@ -20,7 +20,6 @@ from backends.protocol import (
     Job,
     Output,
     Result,
-    Started,
     StepStats,
     Timings,
 )
@@ -69,11 +68,11 @@ class BatchRunner(StepEngine[P]):
     def step(self) -> list[Output]:
         started_at = time.monotonic()
         batch = self._take()
-        outputs: list[Output] = []
         for entry in batch:
             if not entry.open_job.started_at:
                 entry.open_job.started_at = started_at
-                outputs.append(Started(entry.open_job.job.id))
+                self.announce(entry.open_job.job.id)
+        outputs: list[Output] = []
         for entry, result in self._forward(batch):
             outputs += self._settle(entry, result)
         self._stats = StepStats(
@@ -95,8 +94,7 @@ class BatchRunner(StepEngine[P]):
 
     def capacity(self) -> Capacity:
         # Two batches' worth: one in the engine and one to take when it gets free.
-        room = 2 * self._engine.max_batch_items - len(self._waiting)
-        return Capacity(max(0, room), -1, len(self._waiting), 0)
+        return Capacity(2 * self._engine.max_batch_items, -1, len(self._waiting), 0)
 
     def stats(self) -> StepStats:
         return self._stats

@@ -41,7 +41,6 @@ from backends.protocol import (
     Job,
     Output,
     Result,
-    Started,
     StepStats,
     Text,
 )
@@ -224,7 +223,8 @@ class FakeStepEngine(StepEngine[FakeItem]):
 
     def step(self) -> list[Output]:
         started_at = time.monotonic()
-        outputs = self._admit()
+        self._admit()
+        outputs: list[Output] = []
         rows = len(self._running)
         for sequence in list(self._running):
             if sequence.job.id in self._open:
@@ -257,15 +257,13 @@ class FakeStepEngine(StepEngine[FakeItem]):
         unstarted = [s.job.id for s in self._queue[max_queued:] if s.job.id not in self._started]
         return [job_id for job_id in dict.fromkeys(unstarted) if self.abort(job_id)]
 
-    def _admit(self) -> list[Output]:
-        outputs: list[Output] = []
+    def _admit(self) -> None:
         while self._queue and len(self._running) < self._parameters.max_sequences:
             sequence = self._queue.pop(0)
             self._running.append(sequence)
             if sequence.job.id not in self._started:
                 self._started.add(sequence.job.id)
-                outputs.append(Started(sequence.job.id))
-        return outputs
+                self.announce(sequence.job.id)
 
     def _advance(self, sequence: _Sequence) -> list[Output]:
         job = sequence.job

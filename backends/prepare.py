@@ -55,6 +55,8 @@ class HelperReady(Message, frozen=True):
 
 
 Outcome = Prepared | Refused | Broken
+_CANCEL_POLL_S = 0.1
+"""How soon a cancelled job frees the helper that is busy with it."""
 _HelperMessage = Prepared | Refused | Broken | HelperReady
 
 _encoder = msgspec.msgpack.Encoder()
@@ -181,10 +183,8 @@ class PrepareStage:
             self._kill_helper()
             return Broken(job.id, error)
         assert self._channel is not None
-        self._channel.sock.settimeout(self._load.prepare_timeout_s)
         try:
-            self._channel.send(job)
-            body = self._channel.receive()
+            body = self._exchange(self._channel, job)
         except TimeoutError:
             self._kill_helper()
             limit = self._load.prepare_timeout_s
@@ -196,6 +196,19 @@ class PrepareStage:
             self._kill_helper()
             return Broken(job.id, "the process that prepares requests died on this one")
         return message
+
+    def _exchange(self, channel: FrameSocket, job: Job) -> bytes | None:
+        """Send the job and wait for the answer, until its deadline or until nobody wants it any more."""
+        deadline = time.monotonic() + self._load.prepare_timeout_s
+        channel.sock.settimeout(self._load.prepare_timeout_s)
+        channel.send(job)
+        while True:
+            channel.sock.settimeout(_CANCEL_POLL_S)
+            try:
+                return channel.receive()
+            except TimeoutError:
+                if time.monotonic() >= deadline or job.id in self._cancelled:
+                    raise
 
     def _kill_helper(self) -> None:
         if self._channel is not None:

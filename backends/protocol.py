@@ -168,7 +168,7 @@ class Capacity(Message, frozen=True):
     """What the worker can take on now."""
 
     free_sequences: int
-    """Items that could start at once."""
+    """Items that could run beside those running; `queued` ones will take these places first."""
     free_kv_tokens: int
     """KV cells not in use; -1 where that has no meaning."""
     queued: int

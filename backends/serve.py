@@ -36,6 +36,7 @@ from backends.protocol import (
     Output,
     Ready,
     Requeue,
+    Started,
     StepStats,
     Stop,
     Submit,
@@ -89,6 +90,7 @@ class Worker:
         description = backend.describe()
         engine = backend.load(load.device)
         self._engine = BatchRunner(engine) if isinstance(engine, BatchEngine) else engine
+        self._engine.announce = self._announce
         self._engine.warm_up()
         self._stage.wait_ready()
         return Ready(description, self._capacity(), time.monotonic() - started_at)
@@ -181,6 +183,9 @@ class Worker:
         self._send(Frame(outputs, capacity, stats))
         self._sent_capacity = capacity
         self._outputs.clear()
+
+    def _announce(self, job_id: str) -> None:
+        self._send(Frame([Started(job_id)], self._capacity()))
 
     def _with_prepare_time(self, output: Output) -> Output:
         if isinstance(output, Finished):

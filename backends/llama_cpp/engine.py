@@ -31,7 +31,6 @@ from backends.protocol import (
     ItemDone,
     Job,
     Output,
-    Started,
     StepStats,
     Timings,
 )
@@ -129,10 +128,9 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         return bool(self._running or self._waiting)
 
     def capacity(self) -> Capacity:
-        present = len(self._running) + len(self._waiting)
         committed = sum(s.length for s in self._running) + sum(s.length for s in self._waiting)
         return Capacity(
-            free_sequences=max(self._limits.sequences - present, 0),
+            free_sequences=self._limits.sequences - len(self._running),
             free_kv_tokens=max(self._limits.cells - committed, 0),
             queued=len(self._waiting),
             received=0,
@@ -261,7 +259,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         owner = sequence.owner
         if owner.started_at is None:
             owner.started_at = self._clock()
-            self._outputs.append(Started(owner.job.id))
+            self.announce(owner.job.id)
 
     def _preempt(self, sequence: Sequence) -> None:
         """Take a sequence's cells; it waits in its old place and computes them anew. Its sampler lives on."""

@@ -1,0 +1,322 @@
+"""The engine over real worker processes that follow a script."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from backends.protocol import EmbeddingResult, GenerationResult
+from gateway.engine import errors
+from tests.process.fleet import (
+    fake_model,
+    family,
+    first_output,
+    read,
+    ready_pid,
+    running,
+    running_engine,
+    submit,
+    until,
+    worker_pids,
+)
+
+
+async def test_a_job_streams_to_its_end(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(tokens=3)) as engine:
+        assert await read(await submit(engine, "hello")) == "w0 w1 w2 "
+
+
+async def test_a_job_without_a_stream_gives_results_in_item_order(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model()) as engine:
+        stream = await submit(engine, "@tokens:4|@tokens:1", stream=False)
+        results, finished = await stream.results()
+        assert [r.text for r in results if isinstance(r, GenerationResult)] == ["w0 w1 w2 w3 ", "w0 "]
+        assert finished.timings.prepare_s > 0
+
+
+async def test_items_of_many_jobs_share_a_batch(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(batch=True, step_ms=50)) as engine:
+        await ready_pid(engine)
+        streams = [await submit(engine, f"text {i}", stream=False) for i in range(20)]
+        for stream in streams:
+            (result,), _ = await stream.results()
+            assert isinstance(result, EmbeddingResult)
+            assert result.dimensions == 8
+        rendered = engine._metrics.render().decode()
+        batches = float(rendered.split('llm_cortex_batch_size_count{model="fake"} ')[1].split()[0])
+        assert batches <= 4
+
+
+async def test_a_failing_item_fails_alone(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(batch=True, step_ms=30)) as engine:
+        await ready_pid(engine)
+        good = [await submit(engine, f"text {i}", stream=False) for i in range(4)]
+        bad = await submit(engine, "text @error", stream=False)
+        more = [await submit(engine, f"more {i}", stream=False) for i in range(4)]
+        with pytest.raises(errors.InternalError):
+            await bad.results()
+        for stream in good + more:
+            assert len((await stream.results())[0]) == 1
+
+
+async def test_a_step_engine_fails_one_job_alone(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=2)) as engine:
+        good = await submit(engine, "@tokens:20")
+        bad = await submit(engine, "@error:3")
+        with pytest.raises(errors.InternalError):
+            await read(bad)
+        assert len((await read(good)).split()) == 20
+
+
+async def test_a_dead_worker_fails_streams_that_have_begun_and_replays_the_rest(tmp_path: Path) -> None:
+    """Row 1: one killed worker of two under many streams."""
+    model = fake_model(step_ms=20, max_sequences=8, tokens=20)
+    model = type(model)(**{f: getattr(model, f) for f in model.__struct_fields__} | {"replicas": 2})
+    async with running_engine(tmp_path, model) as engine:
+        await until(lambda: len(worker_pids(engine)) == 2)
+        streams = [await submit(engine, f"stream {i}") for i in range(100)]
+        await asyncio.gather(*(first_output(stream) for stream in streams[:8]))
+        victim, survivor = worker_pids(engine)
+        os.kill(victim, signal.SIGKILL)
+        results = await asyncio.gather(*(read(stream) for stream in streams), return_exceptions=True)
+        failed = [result for result in results if isinstance(result, BaseException)]
+        assert all(isinstance(error, errors.WorkerDied) for error in failed)
+        assert 1 <= len(failed) <= 8, failed
+        whole = [result for result in results if isinstance(result, str)]
+        assert all(len(text.split()) >= 19 for text in whole)
+        back_s = await until(lambda: len(worker_pids(engine)) == 2)
+        assert back_s < 3
+        assert survivor in worker_pids(engine)
+
+
+async def test_clients_learn_of_a_death_within_a_second(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=1000)) as engine:
+        stream = await submit(engine, "long")
+        await first_output(stream)
+        os.kill(await ready_pid(engine), signal.SIGKILL)
+        async with asyncio.timeout(1):
+            with pytest.raises(errors.WorkerDied):
+                await read(stream)
+        assert await read(await submit(engine, "@tokens:2")) == "w0 w1 "
+
+
+async def test_a_request_without_a_stream_survives_one_death(tmp_path: Path) -> None:
+    """Row 2."""
+    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=30)) as engine:
+        stream = await submit(engine, "whole", stream=False)
+        await until(lambda: running(engine) == 1)
+        os.kill(await ready_pid(engine), signal.SIGKILL)
+        results, _ = await stream.results()
+        assert len(results) == 1
+
+
+async def test_two_external_deaths_are_an_overload_error(tmp_path: Path) -> None:
+    """Row 2: it is nobody's fault, so the client may try again."""
+    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=1000)) as engine:
+        stream = await submit(engine, "unlucky", stream=False)
+        for _ in range(2):
+            await until(lambda: running(engine) == 1)
+            os.kill(await ready_pid(engine), signal.SIGKILL)
+            await until(lambda: not worker_pids(engine))
+        with pytest.raises(errors.WorkerDied) as caught:
+            await stream.results()
+        assert caught.value.retry_after_s
+
+
+async def test_a_poison_request_kills_two_workers_at_most(tmp_path: Path) -> None:
+    """Row 6."""
+    async with running_engine(tmp_path, fake_model()) as engine:
+        stream = await submit(engine, "@die:0", stream=False)
+        with pytest.raises(errors.PoisonRequest) as caught:
+            await stream.results()
+        assert caught.value.should_retry is False
+        deaths = engine._metrics.render().decode()
+        assert 'worker_events_total{event="died",model="fake"} 2.0' in deaths
+
+
+@pytest.mark.parametrize("fault", ["hang", "spin"])
+async def test_a_hung_worker_is_replaced(tmp_path: Path, fault: str) -> None:
+    """Row 3: the limit is on progress, whatever the process does."""
+    async with running_engine(tmp_path, fake_model(step_ms=5), timeouts={"step_s": 0.5}) as engine:
+        pid = await ready_pid(engine)
+        stream = await submit(engine, f"@tokens:50 @{fault}:3")
+        await first_output(stream)
+        async with asyncio.timeout(1.5):
+            with pytest.raises(errors.WorkerDied):
+                await read(stream)
+        assert await ready_pid(engine) != pid
+
+
+async def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=5), timeouts={"step_s": 0.5}) as engine:
+        pid = await ready_pid(engine)
+        stream = await submit(engine, "@tokens:500")
+        await first_output(stream)
+        os.kill(pid, signal.SIGSTOP)
+        async with asyncio.timeout(1.5):
+            with pytest.raises(errors.WorkerDied):
+                await read(stream)
+        await until(lambda: not psutil.pid_exists(pid))
+
+
+@pytest.mark.parametrize("fault", ["garble", "huge", "truncate"])
+async def test_a_garbling_worker_is_replaced(tmp_path: Path, fault: str) -> None:
+    """Row 8: and the gateway's memory does not grow."""
+    async with running_engine(tmp_path, fake_model(step_ms=5)) as engine:
+        await ready_pid(engine)
+        before = psutil.Process().memory_info().rss
+        stream = await submit(engine, f"@tokens:50 @{fault}:3")
+        with pytest.raises(errors.WorkerDied):
+            await read(stream)
+        assert await read(await submit(engine, "@tokens:2")) == "w0 w1 "
+        assert psutil.Process().memory_info().rss - before < 10 * 2**20
+
+
+async def test_a_bug_in_step_is_a_worker_death(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model()) as engine:
+        with pytest.raises(errors.WorkerDied):
+            await read(await submit(engine, "@raise:2"))
+        assert await read(await submit(engine, "@tokens:1")) == "w0 "
+
+
+async def test_a_crash_loop_ends_in_the_failed_state(tmp_path: Path) -> None:
+    """Row 5: with back-off, and then 503 at once."""
+    async with running_engine(tmp_path, fake_model(load_fault="die", preload=False)) as engine:
+        stream = await submit(engine, "never", stream=False)
+        started = engine._metrics.render
+        await asyncio.sleep(2.5)
+        text = started().decode()
+        starts = float(text.split('worker_events_total{event="started",model="fake"} ')[1].split()[0])
+        assert 2 <= starts <= 3, "back-off of one, then two seconds"
+        stream.abort()
+
+
+async def test_broken_weights_fail_at_once(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(load_fault="error", preload=False)) as engine:
+        with pytest.raises(errors.ModelFailed, match="broken as scripted"):
+            await read(await submit(engine, "x"))
+        with pytest.raises(errors.ModelFailed) as caught:
+            await submit(engine, "y")
+        assert caught.value.retry_after_s
+
+
+async def test_a_hanging_load_is_ended(tmp_path: Path) -> None:
+    """Row 7."""
+    flag = tmp_path / "fault"
+    flag.touch()
+    model = fake_model(load_fault="hang", fault_file=str(flag))
+    async with running_engine(tmp_path, model, timeouts={"load_s": 0.7}) as engine:
+        stream = await submit(engine, "@tokens:1")
+        await until(lambda: bool(family()))
+        flag.unlink()
+        assert await read(stream) == "w0 "
+
+
+@pytest.mark.parametrize(
+    ("text", "code"), [("@prepare-refuse", "scripted"), ("@prepare-hang", "prepare_timeout")]
+)
+async def test_prepare_faults_are_the_requests_own(tmp_path: Path, text: str, code: str) -> None:
+    async with running_engine(tmp_path, fake_model(), timeouts={"prepare_s": 0.3}) as engine:
+        with pytest.raises(errors.BadRequest) as caught:
+            await read(await submit(engine, text))
+        assert caught.value.code == code
+        assert await read(await submit(engine, "@tokens:1")) == "w0 "
+
+
+async def test_a_crash_in_prepare_fails_that_job_alone(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=5)) as engine:
+        pid = await ready_pid(engine)
+        neighbour = await submit(engine, "@tokens:40")
+        with pytest.raises(errors.InternalError):
+            await read(await submit(engine, "@prepare-die"))
+        assert len((await read(neighbour)).split()) == 40
+        assert await ready_pid(engine) == pid
+
+
+@pytest.mark.parametrize("phase", ["queued", "preparing", "running"])
+async def test_leaving_frees_the_place(tmp_path: Path, phase: str) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=10, max_sequences=1, tokens=10_000)) as engine:
+        first = await submit(engine, "first")
+        await first_output(first)
+        stream = await submit(engine, "@prepare-hang" if phase == "preparing" else "second")
+        if phase == "running":
+            first.abort()
+            await first_output(stream)
+            first = stream
+        else:
+            stream.abort()
+            with pytest.raises(errors.GatewayError):
+                await read(stream)
+            await until(lambda: running(engine) == 1, 1)
+            assert "w" in (await first.next())[0].text
+        first.abort()
+        assert await until(lambda: running(engine) == 0) < 1
+        assert not engine._open
+
+
+async def test_queue_bounds(tmp_path: Path) -> None:
+    model = fake_model(step_ms=10, max_sequences=1, tokens=10_000)
+    async with running_engine(tmp_path, model, limits={"queued_jobs_per_model": 5}) as engine:
+        await ready_pid(engine)
+        streams = [await submit(engine, str(i)) for i in range(8)]  # one runs, two are ahead, five wait
+        with pytest.raises(errors.QueueFull) as caught:
+            await submit(engine, "one more")
+        assert caught.value.retry_after_s
+        for stream in streams:
+            stream.abort()
+
+
+async def test_a_key_has_its_own_bound(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=10), limits={"jobs_per_key": 2}) as engine:
+        streams = [await submit(engine, "@tokens:1000") for _ in range(2)]
+        with pytest.raises(errors.LimitExceeded):
+            await submit(engine, "third")
+        for stream in streams:
+            stream.abort()
+
+
+async def test_waiting_and_running_have_deadlines(tmp_path: Path) -> None:
+    model = fake_model(step_ms=10, max_sequences=1, tokens=10_000)
+    async with running_engine(tmp_path, model, timeouts={"queue_s": 0.5}) as engine:
+        await ready_pid(engine)
+        blockers = [await submit(engine, "blocker") for _ in range(3)]
+        with pytest.raises(errors.QueueTimeout):
+            await read(await submit(engine, "late"))
+        with pytest.raises(errors.RequestTimeout):
+            await read(await submit(engine, "slow", timeout_s=0.3))
+        for stream in blockers:
+            stream.abort()
+
+
+async def test_an_idle_model_makes_room(tmp_path: Path) -> None:
+    models = [fake_model(name, preload=False, memory_bytes=100) for name in ("a", "b")]
+    devices = [{"name": "cpu", "memory_bytes": 150}]
+    async with running_engine(tmp_path, *models, devices=devices) as engine:
+        for model in ("a", "b", "a"):
+            assert await read(await submit(engine, "@tokens:1", model=model)) == "w0 "
+            assert not worker_pids(engine, "b" if model == "a" else "a")
+
+
+async def test_a_model_larger_than_the_machine_is_refused(tmp_path: Path) -> None:
+    model = fake_model(preload=False, memory_bytes=200)
+    async with running_engine(tmp_path, model, devices=[{"name": "cpu", "memory_bytes": 150}]) as engine:
+        with pytest.raises(errors.NoRoom):
+            await submit(engine, "x")
+
+
+async def test_fifty_requests_load_one_process(tmp_path: Path) -> None:
+    """Row 28."""
+    async with running_engine(tmp_path, fake_model(preload=False, load_ms=100)) as engine:
+        streams = await asyncio.gather(*(submit(engine, "@tokens:1") for _ in range(50)))
+        assert await asyncio.gather(*(read(stream) for stream in streams)) == ["w0 "] * 50
+        assert 'event="started",model="fake"} 1.0' in engine._metrics.render().decode()
+
+
+async def test_nothing_is_left_after_stop(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=10)) as engine:
+        await first_output(await submit(engine, "@tokens:1000"))
+        assert len(family()) >= 2, "a worker and its helper"
+    assert not family()
