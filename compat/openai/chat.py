@@ -129,7 +129,7 @@ def chat_parameters(request: ChatCompletionRequest, description: Description) ->
 
 
 def conversation(messages: list[RequestMessage], system: str | None = None) -> Chat:
-    """The messages for the model's template; `system` and leading system and developer messages become one."""
+    """The messages for the model's template; `system` and leading system or developer messages become one."""
     if not messages:
         raise invalid("messages", "it must hold at least one message.")
     translated: list[ChatMessage] = []

@@ -7,6 +7,8 @@
     │   ├── Unauthorized        401
     │   ├── Forbidden           403
     │   ├── NotFound            404  also ModelNotFound
+    │   ├── MethodNotAllowed    405
+    │   ├── BodyTimeout         408
     │   ├── BodyTooLarge        413
     │   └── UnsupportedMedia    415
     ├── LimitExceeded           429  this caller has too much open
@@ -84,6 +86,16 @@ class NotFound(RequestError):
 
 class ModelNotFound(NotFound):
     default_code = "model_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    default_code = "method_not_allowed"
+
+
+class BodyTimeout(RequestError):
+    status = 408
+    default_code = "body_timeout"
 
 
 class BodyTooLarge(RequestError):

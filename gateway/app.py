@@ -1,0 +1,41 @@
+"""create_app: the routes, and what stands in front of them. Wiring only."""
+
+from litestar import Litestar
+
+from config.schema import Config
+from gateway.engine.engine import Engine
+from gateway.http.auth import KeyGuard, public_paths
+from gateway.http.chat import chat_route
+from gateway.http.completions import completion_route
+from gateway.http.cortex import cortex_chat_route
+from gateway.http.embeddings import embedding_route
+from gateway.http.errors import EXCEPTION_HANDLERS
+from gateway.http.front import Front
+from gateway.http.health import health_routes
+from gateway.http.models import model_routes
+from gateway.http.page import page_routes
+from gateway.http.services import Services
+from gateway.keys import KeyRing
+from gateway.telemetry.metrics import Metrics
+
+
+def create_app(config: Config, engine: Engine, metrics: Metrics, keys: KeyRing) -> Litestar:
+    """The whole HTTP side. The engine is started and stopped by whoever made it."""
+    services = Services(config, engine, metrics, keys)
+    app = Litestar(
+        [
+            chat_route(services),
+            completion_route(services),
+            embedding_route(services),
+            cortex_chat_route(services),
+            *model_routes(services),
+            *health_routes(services),
+            *page_routes(),
+        ],
+        exception_handlers=EXCEPTION_HANDLERS,
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+    app.asgi_handler = Front(app.asgi_handler, config, KeyGuard(keys, public_paths(app)), metrics)
+    return app

@@ -1,0 +1,115 @@
+"""A streamed answer: the frames of one job as server-sent events.
+
+Owns a job's stream from the handler's submit to the last byte, whatever ends it. Early errors keep their
+HTTP status: the first outputs are awaited before the headers go out. Later ones are told in-band.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from typing import Protocol
+
+from litestar.types import Receive, Scope, Send
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus, SendTimeoutError
+
+from backends.protocol import Delta, Finished, GenerationResult, ItemDone
+from config.schema import TimeoutsConfig
+from gateway.engine.stream import JobStream, StreamOutput
+from gateway.http.errors import error_frame
+from gateway.telemetry.logging import log
+
+# The engine ends every stream, at the latest when the drain time is over; the library would cut them off
+# half a second after SIGTERM.
+AppStatus.enable_automatic_graceful_drain = False
+
+
+class Chunks(Protocol):
+    """How an API writes a stream: each part is ready-made SSE bytes, or empty."""
+
+    def opening(self) -> bytes: ...
+    def delta(self, item: int, text: str) -> bytes: ...
+    def finish(self, item: int, result: GenerationResult) -> bytes: ...
+    def closing(self, results: Sequence[GenerationResult]) -> bytes: ...
+
+
+class EventStream:
+    """An ASGI app that sends a job's outputs. The job is aborted if it has not ended when this ends."""
+
+    def __init__(
+        self,
+        stream: JobStream,
+        first: asyncio.Task[list[StreamOutput]],
+        chunks: Chunks,
+        timeouts: TimeoutsConfig,
+    ) -> None:
+        self._stream = stream
+        self._first = first
+        self._chunks = chunks
+        self._timeouts = timeouts
+        self._results: dict[int, GenerationResult] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = EventSourceResponse(
+            self._frames(),
+            sep="\n",
+            ping=self._timeouts.keepalive_s,
+            ping_message_factory=_keepalive,
+            send_timeout=self._timeouts.send_s,
+        )
+        async with self._stream:
+            try:
+                await response(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
+            except SendTimeoutError:
+                log.info("client stopped reading", job=self._stream.job.id)
+            finally:
+                await _drop(self._first)
+
+    async def _frames(self) -> AsyncIterator[bytes]:
+        try:
+            outputs = await self._first
+            opening = self._chunks.opening()
+            while True:
+                yield opening + b"".join(map(self._frame, outputs))
+                if isinstance(outputs[-1], Finished):
+                    return
+                opening = b""
+                outputs = await self._stream.next()
+        except Exception as error:  # the edge of the response: the status has gone out
+            yield error_frame(error)
+
+    def _frame(self, output: StreamOutput) -> bytes:
+        if isinstance(output, Delta):
+            return self._chunks.delta(output.item, output.text) if output.text else b""
+        if isinstance(output, ItemDone):
+            result = output.result
+            assert isinstance(result, GenerationResult)
+            self._results[output.item] = result
+            text = self._chunks.delta(output.item, result.text) if result.text else b""
+            return text + self._chunks.finish(output.item, result)
+        return self._chunks.closing([self._results[item] for item in sorted(self._results)])
+
+
+async def open_stream(stream: JobStream, chunks: Chunks, timeouts: TimeoutsConfig) -> EventStream:
+    """Wait `first_event_s` at most for the first outputs. Raises the GatewayError of an early failure."""
+    first = asyncio.ensure_future(stream.next())
+    try:
+        await asyncio.wait({first}, timeout=timeouts.first_event_s)
+        if first.done():
+            first.result()
+        return EventStream(stream, first, chunks, timeouts)
+    except BaseException:
+        await _drop(first)
+        stream.abort()
+        raise
+
+
+async def _drop(first: asyncio.Task[list[StreamOutput]]) -> None:
+    """See the task off, whether or not anybody took its result."""
+    first.cancel()
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await first
+
+
+def _keepalive() -> ServerSentEvent:
+    return ServerSentEvent(comment="keepalive", sep="\n")
