@@ -77,11 +77,10 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.value in seen and isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} stands twice", key.start_mark
-                )
             if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    text = f"the key {key.value!r} stands twice"
+                    raise yaml.constructor.ConstructorError(None, None, text, key.start_mark)
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 

@@ -61,7 +61,9 @@ def _why_not(machine: Machine) -> str:
     if machine.nvidia_gpu:
         return "an NVIDIA GPU is here but no nvcc; install the CUDA toolkit, then `make rebuild-llama`"
     if machine.render_device:
-        return "a graphics device is here but not glslc and the Vulkan headers; with them `make rebuild-llama`"
+        return (
+            "a graphics device is here, glslc or the Vulkan headers are not; with them: `make rebuild-llama`"
+        )
     if machine.nvcc:
         return "nvcc is here but no NVIDIA GPU"
     return "no GPU was found"

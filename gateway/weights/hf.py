@@ -99,7 +99,7 @@ class HuggingFaceHub:
     def facts(self, repo: str, revision: str) -> RepoFacts:
         from huggingface_hub import HfApi
 
-        info = _explained(repo, lambda: HfApi().model_info(repo, revision=revision, files_metadata=True))
+        info = explained(repo, lambda: HfApi().model_info(repo, revision=revision, files_metadata=True))
         card = info.card_data.to_dict() if info.card_data else {}
         licence = card.get("license_name") or card.get("license")
         return RepoFacts(
@@ -112,11 +112,11 @@ class HuggingFaceHub:
     def download(self, repo: str, commit: str, file: str, into: Path, progress: Progress) -> None:
         from huggingface_hub import hf_hub_download
 
-        bar = _forwarding_bar(progress)
-        _explained(repo, lambda: hf_hub_download(repo, file, revision=commit, local_dir=into, tqdm_class=bar))
+        bar = forwarding_bar(progress)
+        explained(repo, lambda: hf_hub_download(repo, file, revision=commit, local_dir=into, tqdm_class=bar))
 
 
-def _explained(repo: str, call: Any) -> Any:
+def explained(repo: str, call: Any) -> Any:
     """The call's answer; its errors as one line that says what to do."""
     from huggingface_hub import errors
 
@@ -136,7 +136,7 @@ def _explained(repo: str, call: Any) -> Any:
         raise PullFailed(f"hf:{repo}: the hub cannot be reached or the disk is full: {error}") from None
 
 
-def _forwarding_bar(progress: Progress) -> Any:
+def forwarding_bar(progress: Progress) -> Any:
     """A tqdm class that draws nothing and reports to `progress`."""
     from tqdm import tqdm  # type: ignore[import-untyped]
 

@@ -1,0 +1,200 @@
+"""The file, the environment on top of it, and how each fault is told."""
+
+from pathlib import Path
+
+import pytest
+
+from config.errors import ConfigError
+from config.load import DEFAULT_FILE, load_config, schema
+from config.schema import Config
+
+EXAMPLES = sorted((DEFAULT_FILE.parent / "examples").glob("*.yaml"))
+
+MODEL = """
+models:
+  - name: m
+    backend: llama_cpp
+    tasks: [generate]
+    source: weights/m.gguf
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.yaml"
+
+
+def problems(file: Path, text: str, environ: dict[str, str] | None = None) -> list[str]:
+    """What is wrong with `text`, without the file's name in front."""
+    file.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, environ or {})
+    return [problem.removeprefix(f"{file}: ") for problem in caught.value.problems]
+
+
+def test_the_starter_set_is_served_without_a_file() -> None:
+    config = load_config(None, {})
+    by_name = {model.name: model for model in config.models}
+    assert set(by_name) == {"smollm2-135m-instruct", "all-minilm-l6-v2"}
+    assert "gpt-4o-mini" in by_name["smollm2-135m-instruct"].aliases
+    assert "text-embedding-3-small" in by_name["all-minilm-l6-v2"].aliases
+    assert all(model.sha256 and model.licence and model.preload for model in config.models)
+    assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_every_example_is_right(example: Path) -> None:
+    assert load_config(example, {}).models
+
+
+def test_there_are_examples() -> None:
+    assert {path.name for path in EXAMPLES} >= {"cpu.yaml", "gpu.yaml", "network.yaml"}
+
+
+def test_a_file_is_complete_by_itself(file: Path) -> None:
+    file.write_text("server: {port: 1234}\n")
+    config = load_config(file, {})
+    assert config.server.port == 1234
+    assert config.models == []
+
+
+def test_an_empty_file_is_all_defaults(file: Path) -> None:
+    file.write_text("# nothing\n")
+    assert load_config(file, {}) == Config()
+
+
+def test_unknown_keys_are_refused_with_path_and_suggestion(file: Path) -> None:
+    found = problems(file, "server: {portt: 1}\nlimitz: {}\nbackends: {x: {pyton: p}}\n")
+    assert found == [
+        "server.portt: unknown setting; did you mean 'port'?",
+        "limitz: unknown setting; did you mean 'limits'?",
+        "backends.x.pyton: unknown setting; did you mean 'python'?",
+    ]
+
+
+def test_unknown_parameters_of_built_in_backends_are_refused(file: Path) -> None:
+    text = MODEL + "    parameters: {n_ctxx: 5, n_batch: 0}\n    defaults: {temprature: 1}\n"
+    assert problems(file, text) == [
+        "models[0].parameters.n_ctxx: unknown setting; did you mean 'n_ctx'?",
+        "models[0].parameters.n_batch: expected `int` >= 1",
+        "models[0].defaults.temprature: unknown setting; did you mean 'temperature'?",
+    ]
+
+
+def test_parameters_of_a_foreign_backend_are_its_own_affair(file: Path) -> None:
+    file.write_text(MODEL.replace("llama_cpp", "theirs") + "    parameters: {anything: [1]}\n")
+    assert load_config(file, {}).models[0].parameters == {"anything": [1]}
+
+
+def test_every_problem_is_told_at_once(file: Path) -> None:
+    found = problems(file, "server: {port: 99999, host: 5}\nmodels: [{name: '', replicas: 0}]\n")
+    paths = [problem.split(":")[0] for problem in found]
+    assert paths == [
+        "server.port",
+        "server.host",
+        "models[0].name",
+        "models[0].replicas",
+        "models[0].backend",
+        "models[0].tasks",
+        "models[0].source",
+    ]
+
+
+def test_names_and_aliases_are_one_namespace(file: Path) -> None:
+    second = "  - {name: n, aliases: [x, m], backend: llama_cpp, tasks: [generate], source: s}\n"
+    assert problems(file, MODEL + second) == ["models[1].aliases[1]: 'm' is already taken by models[0].name"]
+
+
+def test_a_model_is_pinned_to_a_device_that_exists(file: Path) -> None:
+    text = "devices: [{name: cpu, memory_bytes: 5}]\n" + MODEL + "    device: cuda:0\n"
+    assert problems(file, text) == ["models[0].device: 'cuda:0' is not among the devices cpu"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("sha256: abc", "models[0].sha256: expected 64 hexadecimal digits"),
+        ("tasks: []", "models[0].tasks: name at least one task"),
+    ],
+)
+def test_model_values_are_checked(file: Path, line: str, problem: str) -> None:
+    base = MODEL.replace("    tasks: [generate]\n", "") if line.startswith("tasks") else MODEL
+    assert problems(file, f"{base}    {line}\n") == [problem]
+
+
+def test_a_key_that_stands_twice_is_refused_with_its_line(file: Path) -> None:
+    file.write_text("server:\n  port: 1\n  port: 2\n")
+    with pytest.raises(ConfigError, match=r"config.yaml:3:3: the key 'port' stands twice"):
+        load_config(file, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"server: [", "config.yaml:1:10: "),
+        (b"- a\n", "expected a mapping of settings, got list"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+        (b"server: !!python/object/apply:os.system [id]", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_configuration(file: Path, content: bytes, message: str) -> None:
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    assert message in str(caught.value)
+
+
+def test_a_missing_file(file: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load_config(file, {})
+
+
+def test_the_environment_wins_and_its_values_are_yaml(file: Path) -> None:
+    file.write_text("server: {port: 1}\n" + MODEL)
+    config = load_config(
+        file,
+        {
+            "LLM_CORTEX__SERVER__PORT": "9000",
+            "llm_cortex__server__allowed_hosts": "[a.example, b.example]",
+            "LLM_CORTEX__LOG__LEVEL": "debug",
+            "LLM_CORTEX__MODELS__0__PRELOAD": "true",
+            "LLM_CORTEX__BACKENDS__llama_cpp__ENV__OMP_NUM_THREADS": "'2'",
+            "UNRELATED__SERVER__PORT": "5",
+        },
+    )
+    assert config.server.port == 9000
+    assert config.server.allowed_hosts == ["a.example", "b.example"]
+    assert config.log.level == "debug"
+    assert config.models[0].preload is True
+    assert config.backends["llama_cpp"].env == {"OMP_NUM_THREADS": "2"}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("LLM_CORTEX__SERVER__PRT", "1", "unknown setting; did you mean 'port'?"),
+        ("LLM_CORTEX__SERVER__PORT__X", "1", "there is nothing below to set as 'X'"),
+        ("LLM_CORTEX__MODELS__3__NAME", "x", "'3' is no index below 1"),
+        ("LLM_CORTEX__SERVER__PORT", "[", "the value is not valid YAML"),
+        ("LLM_CORTEX__SERVER__PORT", "many", "server.port: expected `int`, got `str`"),
+    ],
+)
+def test_a_wrong_variable_is_refused(file: Path, variable: str, value: str, message: str) -> None:
+    assert any(message in problem for problem in problems(file, MODEL, {variable: value}))
+
+
+def test_paths_count_from_the_files_folder(file: Path) -> None:
+    hub = "  - {name: h, backend: sentence, tasks: [embed], source: 'hf:o/n'}\n"
+    file.write_text("paths: {cache_dir: here}\nauth: {keys_file: /k.json}\n" + MODEL + hub)
+    config = load_config(file, {})
+    assert config.models[0].source == str(file.parent / "weights/m.gguf")
+    assert config.models[1].source == "hf:o/n"
+    assert config.paths.cache_dir == str(file.parent / "here")
+    assert config.auth.keys_file == "/k.json"
+
+
+def test_the_schema_names_every_section() -> None:
+    published = schema()
+    sections = published["$defs"]["Config"]
+    assert set(sections["properties"]) == set(Config.__struct_fields__)
+    assert sections["additionalProperties"] is False

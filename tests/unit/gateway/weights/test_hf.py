@@ -1,0 +1,95 @@
+"""Which files of a repository are fetched, and how the hub's errors read."""
+
+from pathlib import Path
+
+import pytest
+from huggingface_hub import errors as hub_errors
+
+from gateway.weights.errors import PullFailed
+from gateway.weights.hf import choose, explained, fetch, forwarding_bar
+from gateway.weights.source import HubRepo
+from tests.unit.gateway.weights.conftest import FakeHub, Watcher
+
+ENCODER = [
+    "README.md",
+    "config.json",
+    "model.safetensors",
+    "onnx/model.onnx",
+    "pytorch_model.bin",
+    "tokenizer.json",
+    "vocab.txt",
+    "1_Pooling/config.json",
+]
+SPLIT = [f"q4-{part:05}-of-00003.gguf" for part in (1, 2, 3)]
+
+
+def test_a_whole_repository_is_safetensors_and_what_they_need() -> None:
+    chosen = choose(ENCODER, HubRepo("o/n"))
+    assert chosen[0] == "model.safetensors"
+    assert set(ENCODER) - set(chosen) == {"onnx/model.onnx", "pytorch_model.bin"}
+
+
+def test_one_file_is_that_file() -> None:
+    assert choose(["a.gguf", "b.gguf"], HubRepo("o/n", path="b.gguf")) == ["b.gguf"]
+
+
+@pytest.mark.parametrize("named", SPLIT)
+def test_a_split_file_comes_whole_and_its_first_part_is_opened(named: str) -> None:
+    assert choose([*SPLIT, "README.md"], HubRepo("o/n", path=named)) == SPLIT
+
+
+def test_a_split_file_with_a_part_missing() -> None:
+    with pytest.raises(PullFailed, match="lacks the part q4-00002-of-00003"):
+        choose([SPLIT[0], SPLIT[2]], HubRepo("o/n", path=SPLIT[0]))
+
+
+def test_a_folder_is_what_is_inside() -> None:
+    files = ["a/model.safetensors", "a/config.json", "b/model.safetensors", "config.json"]
+    assert choose(files, HubRepo("o/n", path="a")) == ["a/model.safetensors", "a/config.json"]
+
+
+@pytest.mark.parametrize(
+    ("files", "path", "message"),
+    [
+        (["a.gguf"], "b.gguf", "has no 'b.gguf'; it has: a.gguf"),
+        (["a.gguf", "b.gguf"], "", "several GGUF files; name one: hf:o/n/a.gguf"),
+        (["pytorch_model.bin"], "", "no safetensors"),
+        (["../model.safetensors"], "", "no safetensors"),
+    ],
+)
+def test_what_cannot_be_chosen(files: list[str], path: str, message: str) -> None:
+    with pytest.raises(PullFailed, match=message):
+        choose(files, HubRepo("o/n", path=path))
+
+
+def test_every_file_comes_from_one_commit(tmp_path: Path, watcher: Watcher) -> None:
+    hub = FakeHub({"model.safetensors": b"12", "config.json": b"{}"})
+    source = HubRepo("o/n", "v2")
+    fetched = fetch(source, hub.facts("o/n", "v2"), hub, tmp_path, watcher)
+    assert {commit for _, commit, _ in hub.downloads} == {"commit-of-v2"}
+    assert (fetched.main, fetched.files) == ("", ["model.safetensors", "config.json"])
+    assert (fetched.licence, fetched.revision) == ("apache-2.0", "commit-of-v2")
+    assert not (tmp_path / ".cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (hub_errors.LocalEntryNotFoundError("offline\nmore"), "^hf:o/n: offline$"),
+        (hub_errors.HFValidationError("bad name"), "bad name"),
+        (OSError("no route"), "cannot be reached or the disk is full: no route"),
+    ],
+)
+def test_the_hubs_errors_are_one_line(error: Exception, message: str) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(PullFailed, match=message):
+        explained("o/n", fail)
+
+
+def test_the_clients_bar_reports_to_ours(watcher: Watcher) -> None:
+    bar = forwarding_bar(watcher)(total=100, initial=20, unit="B", name="huggingface_hub.http_get")
+    bar.update(30)
+    bar.close()
+    assert watcher.advanced == 50
