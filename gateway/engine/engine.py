@@ -99,6 +99,7 @@ class Engine:
         self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
         self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, self._post)
         self._weights: dict[str, Path] = {}
+        self._describing: dict[str, asyncio.Task[Description]] = {}
         self._open: dict[str, _OpenJob] = {}
         self._last_stats: dict[int, StepStats] = {}
         self._events: deque[events.Event] = deque()
@@ -168,7 +169,13 @@ class Engine:
         known = self._scheduler.models[model].description
         if known is not None:
             return known
-        spec = self._registry.specs[model]
+        task = self._describing.get(model)
+        if task is None:
+            task = self._describing[model] = asyncio.create_task(self._describe(self._registry.specs[model]))
+            task.add_done_callback(lambda _: self._describing.pop(model))
+        return await asyncio.shield(task)  # others may wait for the same answer
+
+    async def _describe(self, spec: ModelSpec) -> Description:
         try:
             weights = await asyncio.to_thread(self._store.locate, spec)
             fingerprint = self._store.fingerprint(spec)
@@ -176,8 +183,8 @@ class Engine:
             raise ModelFailed(str(error), code="model_not_pulled") from None
         backend = self._config.backends.get(spec.backend, BackendConfig())
         description = await describe(spec, backend, weights, fingerprint, self._cache_dir)
-        self._weights[model] = weights
-        self._post(events.ModelDescribed(model, description))
+        self._weights[spec.name] = weights
+        self._post(events.ModelDescribed(spec.name, description))
         return description
 
     def models(self) -> list[ModelStatus]:

@@ -40,6 +40,7 @@ class Worker:
         self._reason = ""
         self._load_failure: LoadFailed | None = None
         self._killed = False
+        self._ready = False
 
     @property
     def pid(self) -> int:
@@ -79,7 +80,10 @@ class Worker:
             self._channel.send(message)
 
     def stop(self, timeout_s: float) -> None:
-        """Ask it to end; kill it after `timeout_s`."""
+        """Ask it to end; kill it after `timeout_s`, or at once if it is still loading: it holds no job."""
+        if not self._ready:
+            self.kill("stopped while it was loading")
+            return
         self.send(Stop())
         asyncio.get_running_loop().call_later(timeout_s, self.kill, "did not stop when asked")
 
@@ -95,6 +99,7 @@ class Worker:
             case Frame():
                 self._post(FrameReceived(self.id, message))
             case Ready(description, capacity, load_s):
+                self._ready = True
                 self._post(WorkerReady(self.id, description, capacity, load_s))
             case LoadFailed():
                 self._load_failure = message
