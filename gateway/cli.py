@@ -84,10 +84,9 @@ def _models_verify(arguments: argparse.Namespace) -> int:
     from gateway.weights.progress import bars
 
     config = _config(arguments)
-    store = WeightsStore(cache_dir(config))
-    faults = []
+    store, chosen, faults = WeightsStore(cache_dir(config)), _chosen(config, arguments.names), []
     with bars() as progress:
-        for model in _chosen(config, arguments.names):
+        for model in chosen:
             try:
                 progress.say(f"{model.name}: whole, SHA-256 {store.verify(model, progress)}")
             except WeightsError as error:
@@ -102,11 +101,11 @@ def _pull(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     if not arguments.names and not arguments.all:
         raise UsageError(f"name a model, or --all; there are: {_names(config)}")
-    store = WeightsStore(cache_dir(config))
+    store, chosen = WeightsStore(cache_dir(config)), _chosen(config, arguments.names)
     paths: list[Path] = []
     faults = []
     with bars() as progress:
-        for model in _chosen(config, arguments.names):
+        for model in chosen:
             try:
                 paths.append(store.pull(model, progress, arguments.accept_license))
             except WeightsError as error:
