@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from backends.llama_cpp.devices import device_kinds
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import open_model
 from backends.llama_cpp.sampling import HONOURED, check_defaults
@@ -41,4 +42,5 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
         memory_bytes=sizes.memory_bytes,
         licence=spec.licence or metadata.get("general.license", ""),
         details=details,
+        device_kinds=device_kinds(parameters),
     )

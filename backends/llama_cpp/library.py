@@ -1,4 +1,4 @@
-"""The C library, loaded once a process; its log goes to Python's logging. Only this file imports llama_cpp."""
+"""The C library, loaded once a process; its log goes to logging. Only this file imports llama_cpp."""
 
 import logging
 from typing import Any

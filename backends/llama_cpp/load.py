@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.base import OutOfMemory
+from backends.llama_cpp.devices import gpu_layers
 from backends.llama_cpp.engine import LlamaEngine
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Context, open_model
@@ -48,7 +49,7 @@ def model_settings(spec: ModelSpec, parameters: LlamaCppParameters, device: str)
     """Fields of llama_model_params."""
     mode = _LOAD_MODES[(parameters.use_mmap and bool(C.llama_supports_mmap()), parameters.use_mlock)]
     settings: dict[str, Any] = {
-        "n_gpu_layers": _gpu_layers(spec, parameters),
+        "n_gpu_layers": gpu_layers(spec, parameters, device),
         "load_mode": getattr(C, f"LLAMA_LOAD_MODE_{mode}"),
     }
     name, _, index = device.partition(":")
@@ -73,7 +74,7 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attn]
     params.type_k = getattr(C, f"GGML_TYPE_{parameters.type_k.upper()}")
     params.type_v = getattr(C, f"GGML_TYPE_{parameters.type_v.upper()}")
-    params.offload_kqv = params.op_offload = _gpu_layers(spec, parameters) != 0
+    params.offload_kqv = params.op_offload = gpu_layers(spec, parameters, device) != 0
     params.kv_unified = True
     params.no_perf = True
     return params
@@ -89,9 +90,3 @@ def usable_cores() -> int:
     except (OSError, ValueError):
         pass  # no cgroup, or no quota ("max")
     return max(cores, 1)
-
-
-def _gpu_layers(spec: ModelSpec, parameters: LlamaCppParameters) -> int:
-    if parameters.n_gpu_layers != "auto":
-        return parameters.n_gpu_layers
-    return -1 if spec.device != "cpu" and C.llama_supports_gpu_offload() else 0

@@ -1,0 +1,26 @@
+"""Which devices this build of llama.cpp can use, and how many layers go to a GPU."""
+
+from backends.llama_cpp.library import C
+from config.schema import LlamaCppParameters, ModelSpec
+
+
+def device_kinds(parameters: LlamaCppParameters) -> list[str]:
+    """Kinds of device that placement may choose from, best first."""
+    return ["cuda", "cpu"] if _has_cuda() and parameters.n_gpu_layers != 0 else ["cpu"]
+
+
+def gpu_layers(spec: ModelSpec, parameters: LlamaCppParameters, device: str) -> int:
+    """Layers for the GPU; -1: all.
+
+    Placement counts CUDA devices only, so `cpu` on a CUDA build means the CPU. On a Metal or Vulkan build it
+    means the machine, GPU included, unless the model is pinned to the CPU.
+    """
+    if parameters.n_gpu_layers != "auto":
+        return parameters.n_gpu_layers
+    if device != "cpu":
+        return -1
+    return -1 if C.llama_supports_gpu_offload() and not _has_cuda() and spec.device != "cpu" else 0
+
+
+def _has_cuda() -> bool:
+    return bool(C.llama_supports_gpu_offload()) and b"CUDA" in C.llama_print_system_info()
