@@ -85,6 +85,6 @@ $(INSTALLED_DEV): $(INSTALLED)
 # Pins everything that is installed now; a local build of torch loses its tag.
 pins: $(INSTALLED_DEV)
 	@{ sed -n '/^#/p' constraints.txt; \
-	   $(BIN)/pip freeze --exclude-editable --exclude setuptools \
+	   $(BIN)/pip freeze --all --exclude-editable --exclude setuptools \
 	   | sed -E '/^#/d; /^-e/d; s/^([^=]+)==([^+]+)\+.*/\1==\2/'; } > constraints.new
 	@mv constraints.new constraints.txt
