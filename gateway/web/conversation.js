@@ -33,7 +33,7 @@ class Answer {
     this.startedAt = performance.now();
     this.firstAt = 0;
     this.pieces = 0;
-    const { box, text } = bubble("assistant", "Model");
+    const { box, text } = bubble("assistant", "Answer");
     this.box = box;
     this.text = text;
     this.status = document.createElement("p");
