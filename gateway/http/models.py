@@ -2,6 +2,7 @@
 
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from compat.openai.models import ModelCard, render_model, render_models
@@ -17,7 +18,7 @@ def model_routes(services: Services) -> list[HTTPRouteHandler]:
         return Answer(render_models([_card(status) for status in services.engine.models()]))
 
     @get("/v1/models/{model:path}")
-    async def retrieve_model(model: str) -> ASGIApp:
+    async def retrieve_model(model: FromPath[str]) -> ASGIApp:
         name = services.engine.resolve(model.removeprefix("/")).name
         for status in services.engine.models():
             if status.spec.name == name:

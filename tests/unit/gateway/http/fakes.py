@@ -1,0 +1,164 @@
+"""An engine that answers from a script, for tests of the HTTP side: no process, no model."""
+
+import asyncio
+from array import array
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+from litestar import Litestar
+
+from backends.protocol import (
+    Delta,
+    Description,
+    EmbeddingResult,
+    Finished,
+    GenerationResult,
+    ItemDone,
+    Job,
+)
+from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
+from gateway.app import create_app
+from gateway.engine.engine import ModelStatus
+from gateway.engine.errors import GatewayError
+from gateway.engine.registry import Registry
+from gateway.engine.stream import JobStream
+from gateway.keys import KeyRing
+from gateway.telemetry.metrics import Metrics
+
+Script = Callable[[Job, JobStream], None]
+
+CHAT = ModelSpec(
+    name="talker", backend="fake", tasks=["generate"], source="x", aliases=["gpt-4o-mini"], note="small"
+)
+EMBED = ModelSpec(name="org/embedder", backend="fake_batch", tasks=["embed"], source="x")
+
+CHAT_DESCRIPTION = Description(
+    tasks=["generate"],
+    parameters=["max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "logit_bias", "ignore_eos"],
+    context_length=2048,
+    vocabulary_size=1000,
+)
+EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
+
+VECTOR = array("f", [0.5, -1.0]).tobytes()
+
+
+def answer(job: Job, stream: JobStream) -> None:
+    """Two pieces and the end, or a vector for each item."""
+    for item in range(len(job.items)):
+        if job.task == "embed":
+            stream.push(ItemDone(job.id, item, EmbeddingResult(VECTOR, 2, 3)))
+            continue
+        text = "" if job.stream else "Hello"
+        if job.stream:
+            stream.push(Delta(job.id, item, "Hel"))
+            stream.push(Delta(job.id, item, 'lo "you"\n', 2))
+        stream.push(ItemDone(job.id, item, GenerationResult(text, "stop", 7, 3, 2)))
+    stream.push(Finished(job.id))
+    stream.end()
+
+
+def silence(job: Job, stream: JobStream) -> None:
+    """Nothing comes: the test pushes, or leaves."""
+
+
+def failure(error: GatewayError) -> Script:
+    return lambda job, stream: stream.fail(error)
+
+
+class FakeEngine:
+    """The engine's face to the HTTP side; records jobs and aborts."""
+
+    def __init__(self, specs: list[ModelSpec], script: Script) -> None:
+        self.script = script
+        self.jobs: list[tuple[Job, str]] = []
+        self.streams: list[JobStream] = []
+        self.aborted: list[str] = []
+        self.refusal: GatewayError | None = None
+        self.describe_blocked: asyncio.Event | None = None
+        self.ready = True
+        self.draining = False
+        self._registry = Registry(specs)
+
+    def resolve(self, name: str) -> ModelSpec:
+        return self._registry.resolve(name)
+
+    async def description(self, model: str) -> Description:
+        if self.describe_blocked is not None:
+            await self.describe_blocked.wait()
+        return EMBED_DESCRIPTION if model == EMBED.name else CHAT_DESCRIPTION
+
+    def submit(self, job: Job, *, key: str = "") -> JobStream:
+        if self.refusal is not None:
+            raise self.refusal
+        self.jobs.append((job, key))
+        stream = JobStream(job, lambda job_id, reason: self.aborted.append(job_id))
+        self.streams.append(stream)
+        self.script(job, stream)
+        return stream
+
+    def models(self) -> list[ModelStatus]:
+        return [
+            ModelStatus(spec, "ready", None, "", 1_700_000_000, []) for spec in self._registry.specs.values()
+        ]
+
+
+class Site:
+    """An app over a fake engine, and a client that calls it without a socket."""
+
+    def __init__(self, app: Litestar, engine: FakeEngine, keys: KeyRing, metrics: Metrics) -> None:
+        self.app = app
+        self.engine = engine
+        self.keys = keys
+        self.metrics = metrics
+        self.client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=app),  # type: ignore[arg-type]
+            base_url="http://127.0.0.1:8000",
+        )
+
+    async def chat(self, **fields: Any) -> httpx.Response:
+        body = {"model": "talker", "messages": [{"role": "user", "content": "hi"}]} | fields
+        return await self.client.post("/v1/chat/completions", json=body)
+
+
+def make_site(
+    keys_path: Path,
+    script: Script = answer,
+    *,
+    server: ServerConfig | None = None,
+    limits: LimitsConfig | None = None,
+    timeouts: TimeoutsConfig | None = None,
+) -> Site:
+    config = Config(
+        server=server or ServerConfig(),
+        limits=limits or LimitsConfig(),
+        timeouts=timeouts or TimeoutsConfig(),
+        models=[CHAT, EMBED],
+    )
+    engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
+    app = create_app(config, engine, metrics, keys)  # type: ignore[arg-type]  # it has the engine's face
+    return Site(app, engine, keys, metrics)
+
+
+@asynccontextmanager
+async def open_site(keys_path: Path, script: Script = answer, **settings: Any) -> AsyncIterator[Site]:
+    site = make_site(keys_path, script, **settings)
+    async with site.client:
+        yield site
+
+
+def assert_envelope(response: httpx.Response, status: int, param: str | None = None) -> dict[str, Any]:
+    """The four fields, always; `x-request-id` too."""
+    assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["x-request-id"]
+    body = response.json()
+    assert set(body) == {"error"}
+    error: dict[str, Any] = body["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    assert error["message"]
+    assert error["param"] == param, error
+    return error

@@ -1,0 +1,71 @@
+"""POST /v1/chat/completions over a scripted engine."""
+
+import json
+
+from backends.protocol import Chat, ChatMessage, GenerateParameters
+from tests.unit.gateway.http.fakes import Site, assert_envelope
+
+
+async def test_a_chat_is_answered_in_openais_shape(site: Site) -> None:
+    response = await site.chat(model="gpt-4o-mini", temperature=0.5, max_completion_tokens=9)
+    body = response.json()
+    assert response.status_code == 200
+    assert body["object"] == "chat.completion"
+    assert body["id"].startswith("chatcmpl-")
+    assert body["model"] == "talker"
+    choice = body["choices"][0]
+    assert choice["message"]["role"] == "assistant"
+    assert choice["message"]["content"] == "Hello"
+    assert choice["finish_reason"] == "stop"
+    assert body["usage"]["total_tokens"] == 10
+    assert body["usage"]["prompt_tokens_details"]["cached_tokens"] == 2
+
+
+async def test_the_job_carries_what_was_asked(site: Site) -> None:
+    await site.chat(temperature=0.5, max_completion_tokens=9, stop="x", seed=3)
+    job, key = site.engine.jobs[0]
+    assert job.items == [Chat([ChatMessage("user", "hi")])]
+    assert job.parameters == GenerateParameters(max_tokens=9, temperature=0.5, stop=["x"], seed=3)
+    assert (job.model, job.task, job.stream, key) == ("talker", "generate", False, "")
+    assert job.timeout_s == 600.0
+
+
+def frames(text: str) -> list[str]:
+    assert text.endswith("\n\n")
+    parts = text[:-2].split("\n\n")
+    assert all(part.startswith("data: ") and "\n" not in part for part in parts)
+    return [part.removeprefix("data: ") for part in parts]
+
+
+async def test_a_streamed_chat(site: Site) -> None:
+    response = await site.chat(stream=True)
+    assert response.headers["content-type"].startswith("text/event-stream")
+    assert response.headers["x-accel-buffering"] == "no"
+    *chunks, done = frames(response.text)
+    assert done == "[DONE]"
+    parsed = [json.loads(chunk) for chunk in chunks]
+    assert parsed[0]["choices"][0]["delta"]["role"] == "assistant"
+    text = "".join(chunk["choices"][0]["delta"].get("content") or "" for chunk in parsed)
+    assert text == 'Hello "you"\n'
+    assert [chunk["choices"][0]["finish_reason"] for chunk in parsed] == [None, None, None, "stop"]
+    assert all("usage" not in chunk for chunk in parsed)
+    assert len({chunk["id"] for chunk in parsed}) == 1
+
+
+async def test_usage_is_streamed_only_when_asked_for(site: Site) -> None:
+    response = await site.chat(stream=True, stream_options={"include_usage": True})
+    *chunks, done = frames(response.text)
+    assert done == "[DONE]"
+    parsed = [json.loads(chunk) for chunk in chunks]
+    assert all(chunk["usage"] is None for chunk in parsed[:-1])
+    assert parsed[-1]["choices"] == []
+    assert parsed[-1]["usage"]["completion_tokens"] == 3
+
+
+async def test_a_model_that_does_not_chat_is_refused(site: Site) -> None:
+    assert_envelope(await site.chat(model="org/embedder"), 400, "model")
+
+
+async def test_an_unknown_model_is_not_found(site: Site) -> None:
+    error = assert_envelope(await site.chat(model="nope"), 404, "model")
+    assert error["code"] == "model_not_found"
