@@ -49,7 +49,8 @@ def serve(config: Config) -> int:
     import uvloop
 
     with sock:
-        return uvloop.run(_run(config, keys, sock))
+        status: int = uvloop.run(_run(config, keys, sock))
+    return status
 
 
 def _check_exposure(config: Config, keys: KeyRing) -> None:
@@ -154,10 +155,13 @@ class _Shutdown:
     async def _drain(self) -> None:
         from gateway.engine.errors import Draining
 
-        if not await self._engine.drain(self._drain_s):
-            self._engine.fail_open_jobs(Draining("The server has shut down before the answer was complete."))
-        await asyncio.sleep(FLUSH_S)
-        self._server.should_exit = True
+        try:
+            if not await self._engine.drain(self._drain_s):
+                error = Draining("The server has shut down before the answer was complete.")
+                self._engine.fail_open_jobs(error)
+                await asyncio.sleep(FLUSH_S)
+        finally:
+            self._server.should_exit = True
 
 
 def _announce(config: Config, port: int) -> None:

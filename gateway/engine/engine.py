@@ -6,6 +6,7 @@ the scheduler sees them one at a time and in order. Must not know HTTP or wire s
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from pathlib import Path
@@ -105,6 +106,7 @@ class Engine:
         self._events: deque[events.Event] = deque()
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
+        self._wake_at = math.inf
         self._preloads: set[asyncio.Task[None]] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -260,16 +262,19 @@ class Engine:
         self._set_timer()
 
     def _set_timer(self) -> None:
+        """Wake when the scheduler's next deadline comes; an earlier timer that is set already serves too."""
         wake_at = self._scheduler.next_wake()
-        loop = asyncio.get_running_loop()
-        if wake_at is None:
+        if wake_at is None or wake_at >= self._wake_at:
             return
-        due_at = loop.time() + max(0.0, wake_at - time.monotonic())
-        if self._timer is not None and not self._timer.cancelled():
-            if loop.time() < self._timer.when() <= due_at + 0.001:
-                return
+        if self._timer is not None:
             self._timer.cancel()
-        self._timer = loop.call_at(due_at, self._post, events.Tick())
+        self._wake_at = wake_at
+        delay_s = max(0.0, wake_at - time.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._tick)
+
+    def _tick(self) -> None:
+        self._wake_at = math.inf
+        self._post(events.Tick())
 
     def _deliver(self, worker_id: int, frame: Frame, now: float) -> None:
         """Hand the outputs of a step to the streams of the jobs."""

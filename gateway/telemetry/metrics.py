@@ -7,7 +7,7 @@ patterns only, never anything that a client chose. Must not know HTTP frameworks
 from collections.abc import Callable, Iterable
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.exposition import generate_latest
@@ -61,6 +61,7 @@ class Metrics:
     """What the engine and the HTTP layer report, and /metrics shows."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a `_created` series beside every counter helps nobody here
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         model, job = ("model",), ("model", "task")

@@ -1,9 +1,12 @@
 """The real starter models for the process tests; `make test` has pulled them before."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 
 from config.load import cache_dir, load_config
 from gateway.weights.store import WeightsStore
@@ -24,3 +27,8 @@ def starter_weights(name: str, override: str) -> Path:
 @pytest.fixture(scope="session")
 def minilm_path() -> Path:
     return starter_weights("all-minilm-l6-v2", "LLM_CORTEX_TEST_MINILM")
+
+
+def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
+    """The loop that the gateway runs on."""
+    return {"uvloop": uvloop.new_event_loop}
