@@ -61,9 +61,7 @@ def _why_not(machine: Machine) -> str:
     if machine.nvidia_gpu:
         return "an NVIDIA GPU is here but no nvcc; install the CUDA toolkit, then `make rebuild-llama`"
     if machine.render_device:
-        return (
-            "a graphics device is here; with glslc and the Vulkan headers: `make rebuild-llama`"
-        )
+        return "a graphics device is here; with glslc and the Vulkan headers: `make rebuild-llama`"
     if machine.nvcc:
         return "nvcc is here but no NVIDIA GPU"
     return "no GPU was found"
