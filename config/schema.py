@@ -39,7 +39,7 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
 
 class AuthConfig(Settings, frozen=True, kw_only=True):
     keys_file: str | None = None
-    """File with the hashes of the API keys (`llm-cortex keys`); default: `keys.json` in the data directory."""
+    """File with the hashes of the API keys (`llm-cortex keys`); default: `keys.json` in data_dir."""
 
 
 class LimitsConfig(Settings, frozen=True, kw_only=True):
@@ -111,7 +111,7 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     """`parameters:` of a model with `backend: llama_cpp`."""
 
     n_ctx: Positive | Literal["auto"] = "auto"
-    """KV cells shared by all running sequences, tokens; auto: the model's training context, as memory allows."""
+    """KV cells shared by all running sequences, tokens; auto: the training context, as memory allows."""
     n_seq_max: Annotated[int, Meta(ge=1, le=256)] = 16
     """Sequences decoded together."""
     n_batch: Annotated[int, Meta(ge=1, le=65536)] = 2048
@@ -130,7 +130,7 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     use_mmap: bool = True
     use_mlock: bool = False
     max_step_ms: Annotated[float, Meta(gt=0)] = 150.0
-    """While streams run, prefill is cut so that a step is predicted to take at most this long, milliseconds."""
+    """While streams run, prefill is cut so that a step takes at most this long, as predicted, milliseconds."""
 
 
 class SentenceParameters(Settings, frozen=True, kw_only=True):
