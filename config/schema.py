@@ -130,7 +130,7 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     use_mmap: bool = True
     use_mlock: bool = False
     max_step_ms: Annotated[float, Meta(gt=0)] = 150.0
-    """While streams run, prefill is cut so that a step takes at most this long, as predicted, milliseconds."""
+    """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
 
 
 class SentenceParameters(Settings, frozen=True, kw_only=True):
