@@ -15,7 +15,7 @@ import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from config.load import load_config
-from tests.browser.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = [

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
 from tests.browser.conftest import OpenPage
-from tests.browser.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess
 
 STARTER = "smollm2-135m-instruct"
 LONG = "Tell me a very long story about a ship."
