@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from benchmarks import report
 from benchmarks.figures import median, ratios, spread
-from benchmarks.machine import CpuUse, Machine
+from benchmarks.machine import CpuUse, Machine, disturbance
 from benchmarks.openai_stream import Reading
 
 
@@ -84,7 +84,7 @@ def progress(measure: Measure) -> str:
     return (
         f"round {slot.round + 1}  {slot.streams:2} streams  {slot.side:12}"
         f"  {measure.tokens_per_s:6.1f} tok/s  cpu s: server {cpu.measured_s:.2f}, client {cpu.client_s:.2f},"
-        f" idle side {cpu.idle_side_s:.2f}, others {cpu.others_s:.2f}, steal {cpu.steal_pct:.1f} %{trouble}"
+        f" idle side {cpu.idle_side_s:.2f}, others {cpu.others_pct:.0f} %, steal {cpu.steal_pct:.1f} %{trouble}"
     )
 
 
@@ -102,7 +102,7 @@ def summary(result: Result) -> str:
         "errors",
         "client cpu",
     ]
-    head += ["others cpu", "steal %"]
+    head += ["others %", "steal %"]
     rows, lines = [], []
     for streams in result.plan.streams:
         taken = {
@@ -114,7 +114,8 @@ def summary(result: Result) -> str:
             by_round = ratios(speeds[0], speeds[1])
             shown = " ".join(f"{ratio:.2f}" for ratio in by_round)
             lines.append(f"{streams:2} streams: {sides[0]} / {sides[1]} = {median(by_round):.2f}  ({shown})")
-    return "\n".join(["", report.table(head, rows), "", *lines])
+    warning = disturbance([m.cpu for m in result.measures])
+    return "\n".join(["", report.table(head, rows), "", warning, *lines])
 
 
 def _row(streams: int, side: str, taken: Sequence[Measure]) -> list[str]:
@@ -126,6 +127,6 @@ def _row(streams: int, side: str, taken: Sequence[Measure]) -> list[str]:
         *(report.milliseconds(median([getattr(m, name) for m in taken])) for name in durations),
         str(sum(m.errors for m in taken)),
         f"{median([m.cpu.client_s / m.wall_s for m in taken]):.2f}",
-        f"{median([m.cpu.others_s / m.wall_s for m in taken]):.2f}",
+        f"{median([m.cpu.others_pct for m in taken]):.0f}",
         f"{median([m.cpu.steal_pct for m in taken]):.1f}",
     ]

@@ -7,11 +7,15 @@ the steal and the other processes' share beside it.
 import os
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
 from msgspec import Struct
 
+from benchmarks.figures import median
+
+QUIET_PCT = 5.0
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -33,14 +37,14 @@ class CpuTimes(Struct, frozen=True):
 
 
 class CpuUse(Struct, frozen=True):
-    """Processor time of one measurement, seconds; `steal_pct` is of all that could have been had."""
+    """Processor time of one measurement; percentages are of all that could have been had."""
 
     client_s: float
     measured_s: float
     """The server under measurement with all its children."""
     idle_side_s: float
     """The server that waits for its turn: should be near nothing."""
-    others_s: float
+    others_pct: float
     """Everything else on the machine."""
     steal_pct: float
 
@@ -97,6 +101,14 @@ def _cpu_s(process: psutil.Process) -> float:
     return times.user + times.system
 
 
+def disturbance(uses: Sequence[CpuUse]) -> str:
+    """A warning for the summary; empty if the machine was quiet enough for the figures to be worth keeping."""
+    others, steal = median([use.others_pct for use in uses]), median([use.steal_pct for use in uses])
+    if others <= QUIET_PCT and steal <= QUIET_PCT:
+        return ""
+    return f"DISTURBED: other processes used {others:.0f} % of the machine, steal {steal:.0f} %. Measure again.\n"
+
+
 class CpuMeter:
     """Started before a measurement, read once after it."""
 
@@ -121,6 +133,6 @@ class CpuMeter:
             client_s=client_s,
             measured_s=measured,
             idle_side_s=idle_side,
-            others_s=max(0.0, busy - measured - idle_side - client_s),
+            others_pct=100 * max(0.0, busy - measured - idle_side - client_s) / total if total else 0.0,
             steal_pct=100 * steal / total if total else 0.0,
         )
