@@ -20,6 +20,7 @@ import structlog
 from config.load import cache_dir, keys_file
 from config.schema import Config
 from gateway.keys import KeyRing
+from gateway.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
     import uvicorn
@@ -39,6 +40,7 @@ class StartError(Exception):
 
 def serve(config: Config) -> int:
     """Run until told to stop; the exit status."""
+    configure_logging(config.log)
     try:
         keys = KeyRing.open(keys_file(config))
         _check_exposure(config, keys)
