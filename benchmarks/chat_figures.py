@@ -83,8 +83,8 @@ def progress(measure: Measure) -> str:
     trouble = f"  {measure.errors} ERRORS: {measure.first_error}" if measure.errors else ""
     return (
         f"round {slot.round + 1}  {slot.streams:2} streams  {slot.side:12}"
-        f"  {measure.tokens_per_s:6.1f} tok/s  cpu s: server {cpu.measured_s:.2f}, client {cpu.client_s:.2f},"
-        f" idle side {cpu.idle_side_s:.2f}, others {cpu.others_pct:.0f} %, steal {cpu.steal_pct:.1f} %{trouble}"
+        f"  {measure.tokens_per_s:6.1f} tok/s  cpu s: server {cpu.measured_s:.2f}, client {cpu.client_s:.2f}, idle"
+        f" side {cpu.idle_side_s:.2f}, others {cpu.others_pct:.0f} %, steal {cpu.steal_pct:.1f} %{trouble}"
     )
 
 

@@ -21,7 +21,7 @@ from benchmarks import machine, ours, report
 from benchmarks.client import post
 from benchmarks.figures import median, ratios, spread
 from benchmarks.load import run_streams
-from benchmarks.machine import CpuMeter, CpuUse, Machine
+from benchmarks.machine import CpuMeter, CpuUse, Machine, disturbance
 from benchmarks.openai_stream import read_whole
 from benchmarks.prompts import short_text
 from benchmarks.servers import Server, stop_on_sigterm
@@ -125,7 +125,7 @@ def _progress(measure: Measure) -> str:
     return (
         f"round {measure.round + 1}  {measure.clients:2} clients  {measure.texts_per_s:6.1f} texts/s"
         f"  cpu s: server {measure.cpu.measured_s:.2f}, client {measure.cpu.client_s:.2f},"
-        f" others {measure.cpu.others_s:.2f}, steal {measure.cpu.steal_pct:.1f} %{trouble}"
+        f" others {measure.cpu.others_pct:.0f} %, steal {measure.cpu.steal_pct:.1f} %{trouble}"
     )
 
 
@@ -139,8 +139,11 @@ def summary(result: Result) -> str:
     alone, *_, together = by_clients.values()
     by_round = ratios([m.texts_per_s for m in together], [m.texts_per_s for m in alone])
     shown = " ".join(f"{ratio:.2f}" for ratio in by_round)
-    head = ["clients", "texts/s", "p50 ms", "p99 ms", "errors", "others cpu s", "steal %"]
-    return f"\n{report.table(head, rows)}\n\ntogether / one by one = {median(by_round):.2f}  ({shown})"
+    head = ["clients", "texts/s", "p50 ms", "p99 ms", "errors", "others %", "steal %"]
+    warning = disturbance([m.cpu for m in result.measures])
+    return (
+        f"\n{report.table(head, rows)}\n\n{warning}together / one by one = {median(by_round):.2f}  ({shown})"
+    )
 
 
 def _row(clients: int, taken: Sequence[Measure]) -> list[str]:
@@ -150,7 +153,7 @@ def _row(clients: int, taken: Sequence[Measure]) -> list[str]:
         report.milliseconds(median([m.p50_s for m in taken])),
         report.milliseconds(median([m.p99_s for m in taken])),
         str(sum(m.errors for m in taken)),
-        f"{median([m.cpu.others_s for m in taken]):.2f}",
+        f"{median([m.cpu.others_pct for m in taken]):.0f}",
         f"{median([m.cpu.steal_pct for m in taken]):.1f}",
     ]
 

@@ -102,11 +102,11 @@ def _cpu_s(process: psutil.Process) -> float:
 
 
 def disturbance(uses: Sequence[CpuUse]) -> str:
-    """A warning for the summary; empty if the machine was quiet enough for the figures to be worth keeping."""
+    """A warning for the summary; empty if the machine was quiet enough for the figures to count."""
     others, steal = median([use.others_pct for use in uses]), median([use.steal_pct for use in uses])
     if others <= QUIET_PCT and steal <= QUIET_PCT:
         return ""
-    return f"DISTURBED: other processes used {others:.0f} % of the machine, steal {steal:.0f} %. Measure again.\n"
+    return f"DISTURBED: others used {others:.0f} % of the machine, steal took {steal:.0f} %. Measure again.\n"
 
 
 class CpuMeter:

@@ -11,7 +11,7 @@ from msgspec import Struct
 from benchmarks import report
 from benchmarks.client import Answer
 from benchmarks.figures import median, ratios, spread
-from benchmarks.machine import CpuUse, Machine
+from benchmarks.machine import CpuUse, Machine, disturbance
 from benchmarks.openai_stream import read_chat, read_whole
 
 PACE_S = 0.02
@@ -121,7 +121,7 @@ def progress(measure: Measure) -> str:
         f"round {measure.round + 1}  {measure.case:18} {measure.side:8} {measure.per_s:9.0f} /s"
         f"  p50 {report.milliseconds(measure.p50_s)} ms  p99 {report.milliseconds(measure.p99_s)} ms"
         f"  cpu s: server {measure.cpu.measured_s:.2f}, client {measure.cpu.client_s:.2f},"
-        f" others {measure.cpu.others_s:.2f}, steal {measure.cpu.steal_pct:.1f} %{trouble}"
+        f" others {measure.cpu.others_pct:.0f} %, steal {measure.cpu.steal_pct:.1f} %{trouble}"
     )
 
 
@@ -136,7 +136,7 @@ def summary(result: Result) -> str:
         "p99 ms",
         "lost",
         "errors",
-        "others cpu s",
+        "others %",
         "steal %",
     ]
     rows, lines = [], []
@@ -147,7 +147,8 @@ def summary(result: Result) -> str:
         rows += [_row(case.name, side, taken[side]) for side in taken]
         if len(taken) == 2:
             lines.append(_comparison(case.name, *taken.values()))
-    return "\n".join(["", report.table(head, rows), "", *lines])
+    warning = disturbance([m.cpu for m in result.measures])
+    return "\n".join(["", report.table(head, rows), "", warning, *lines])
 
 
 def _row(case: str, side: str, taken: Sequence[Measure]) -> list[str]:
@@ -160,7 +161,7 @@ def _row(case: str, side: str, taken: Sequence[Measure]) -> list[str]:
         report.milliseconds(median([m.p99_s for m in taken])),
         str(sum(m.lost for m in taken)),
         str(sum(m.errors for m in taken)),
-        f"{median([m.cpu.others_s for m in taken]):.2f}",
+        f"{median([m.cpu.others_pct for m in taken]):.0f}",
         f"{median([m.cpu.steal_pct for m in taken]):.1f}",
     ]
 
