@@ -12,12 +12,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from compat.errors import InvalidRequest
-from compat.scan import scan
+from compat.scan import holds_nul, scan
 
 T = TypeVar("T")
 
 _AT = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"Object (?P<fault>contains unknown|missing required) field `(?P<name>.*?)`", re.DOTALL)
+_UNSOUND = re.compile("[\0\ud800-\udfff]")
 _MAX_PARAM = 200
 _LOCATE_BYTES = 64 * 1024
 """A broken body up to this size is read a second time to say which parameter broke it."""
@@ -27,8 +28,9 @@ def decode(body: bytes, decoder: msgspec.json.Decoder[T]) -> T:
     """The request in `body`. Raises InvalidRequest, never anything else. Costs time in `body`'s length."""
     scan(body)
     request = decode_part(body, decoder, "")
-    if b"\\u0000" in body and (path := _locate(body)):
-        raise InvalidRequest(f"'{path}' holds a NUL character.", path, "invalid_value")
+    if holds_nul(body):
+        path = _locate(body)
+        raise InvalidRequest(f"'{path or 'body'}' holds a NUL character.", path, "invalid_value")
     return request
 
 
@@ -39,7 +41,7 @@ def decode_part(raw: bytes, decoder: msgspec.json.Decoder[T], root: str) -> T:
     except msgspec.ValidationError as error:
         raise _explain(str(error), root) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        path = root or _locate(raw)
+        path = root + (_locate(raw) or "")
         if path:
             raise InvalidRequest(
                 f"'{path}' is not valid JSON: it must be valid Unicode and finite numbers.",
@@ -103,4 +105,4 @@ def _faults(value: Any, path: str) -> Iterator[str]:
 
 
 def _sound(text: str) -> bool:
-    return "\0" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
+    return _UNSOUND.search(text) is None

@@ -88,7 +88,7 @@ def generate_parameters(
         given["max_tokens"] = max_tokens
     if request.ignore_eos:
         given["ignore_eos"] = True
-    if request.stop:
+    if request.stop is not None and request.stop != []:
         given["stop"] = _stops(request.stop)
     if request.logit_bias:
         given["logit_bias"] = _biases(request.logit_bias, description.vocabulary_size)
