@@ -82,9 +82,9 @@ def progress(measure: Measure) -> str:
     cpu, slot = measure.cpu, measure.slot
     trouble = f"  {measure.errors} ERRORS: {measure.first_error}" if measure.errors else ""
     return (
-        f"round {slot.round + 1}  {slot.streams:2} streams  {slot.side:12}"
-        f"  {measure.tokens_per_s:6.1f} tok/s  cpu s: server {cpu.measured_s:.2f}, client {cpu.client_s:.2f}, idle"
-        f" side {cpu.idle_side_s:.2f}, others {cpu.others_pct:.0f} %, steal {cpu.steal_pct:.1f} %{trouble}"
+        f"round {slot.round + 1}  {slot.streams:2} streams  {slot.side:12}  {measure.tokens_per_s:6.1f} tok/s"
+        f"  cpu s: server {cpu.measured_s:.2f}, client {cpu.client_s:.2f}, idle side {cpu.idle_side_s:.2f},"
+        f" others {cpu.others_pct:.0f} %, steal {cpu.steal_pct:.1f} %{trouble}"
     )
 
 
