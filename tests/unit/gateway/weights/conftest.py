@@ -81,7 +81,6 @@ class FakeHub:
             raise PullFailed("the line was cut")
         (into / file).parent.mkdir(parents=True, exist_ok=True)
         (into / file).write_bytes(self.files[file])
-        (into / ".cache").mkdir(exist_ok=True)
 
 
 def write_wheel(path: Path, files: dict[str, bytes]) -> None:

@@ -1,12 +1,11 @@
-"""Which files of a repository are fetched, and how the hub's errors read."""
+"""Which files of a repository are fetched."""
 
 from pathlib import Path
 
 import pytest
-from huggingface_hub import errors as hub_errors
 
 from gateway.weights.errors import PullFailed
-from gateway.weights.hf import choose, explained, fetch, forwarding_bar
+from gateway.weights.hf import choose, fetch
 from gateway.weights.source import HubRepo
 from tests.unit.gateway.weights.conftest import FakeHub, Watcher
 
@@ -69,27 +68,3 @@ def test_every_file_comes_from_one_commit(tmp_path: Path, watcher: Watcher) -> N
     assert {commit for _, commit, _ in hub.downloads} == {"commit-of-v2"}
     assert (fetched.main, fetched.files) == ("", ["model.safetensors", "config.json"])
     assert (fetched.licence, fetched.revision) == ("apache-2.0", "commit-of-v2")
-    assert not (tmp_path / ".cache").exists()
-
-
-@pytest.mark.parametrize(
-    ("error", "message"),
-    [
-        (hub_errors.LocalEntryNotFoundError("offline\nmore"), "^hf:o/n: offline$"),
-        (hub_errors.HFValidationError("bad name"), "bad name"),
-        (OSError("no route"), "cannot be reached or the disk is full: no route"),
-    ],
-)
-def test_the_hubs_errors_are_one_line(error: Exception, message: str) -> None:
-    def fail() -> None:
-        raise error
-
-    with pytest.raises(PullFailed, match=message):
-        explained("o/n", fail)
-
-
-def test_the_clients_bar_reports_to_ours(watcher: Watcher) -> None:
-    bar = forwarding_bar(watcher)(total=100, initial=20, unit="B", name="huggingface_hub.http_get")
-    bar.update(30)
-    bar.close()
-    assert watcher.advanced == 50

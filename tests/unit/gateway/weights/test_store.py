@@ -181,7 +181,7 @@ def test_an_interrupted_download_goes_on(tmp_path: Path, watcher: Watcher) -> No
         store.pull(model, watcher)
     with pytest.raises(WeightsMissing):
         store.locate(model)
-    assert list(tmp_path.rglob("partial/files/model.safetensors"))
+    assert list(tmp_path.rglob("partial/commit-of-main/model.safetensors"))
     hub.fails_at = None
     assert (store.pull(model, watcher) / "model.safetensors").read_bytes() == WEIGHTS
 
