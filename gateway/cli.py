@@ -177,7 +177,9 @@ def _chosen(config: Config, names: list[str]) -> list[ModelSpec]:
     by_name = {name: model for model in config.models for name in (model.name, *model.aliases)}
     for name in names:
         if name not in by_name:
-            raise UsageError(f"there is no model {name!r}; there are: {_names(config)}")
+            raise UsageError(
+                f"there is no model {name!r} in this configuration (--config); there are: {_names(config)}"
+            )
     return [by_name[name] for name in names] if names else config.models
 
 

@@ -61,7 +61,10 @@ def test_pull_prints_the_path_alone_on_stdout(config: Path, capsys: pytest.Captu
     ("argv", "message"),
     [
         (["pull"], "name a model, or --all; there are: here, elsewhere"),
-        (["pull", "nothing"], "there is no model 'nothing'; there are: here, elsewhere"),
+        (
+            ["pull", "nothing"],
+            "there is no model 'nothing' in this configuration (--config); there are: here, elsewhere",
+        ),
         (["keys", "revoke", "nobody"], "there is no key named 'nobody'"),
     ],
 )
