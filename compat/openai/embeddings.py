@@ -15,7 +15,7 @@ from msgspec import Meta, Raw, Struct
 from backends.protocol import Description, EmbeddingResult, EmbedParameters, Item
 from compat.decoding import decode
 from compat.errors import invalid, unsupported
-from compat.openai.answers import encode
+from compat.openai.answers import encode, quote
 from compat.openai.inputs import read_inputs
 
 Encoding = Literal["float", "base64"]
@@ -39,13 +39,6 @@ class Embedding(Struct, frozen=True):
     object: Literal["embedding"]
     index: int
     embedding: list[float] | str
-
-
-class EmbeddingList(Struct, frozen=True):
-    object: Literal["list"]
-    data: list[Embedding]
-    model: str
-    usage: EmbeddingUsage
 
 
 _decoder = msgspec.json.Decoder(EmbeddingRequest)
@@ -76,11 +69,13 @@ def embedding_parameters(request: EmbeddingRequest, description: Description) ->
 def render_embeddings(model: str, results: Sequence[EmbeddingResult], encoding: Encoding | None) -> bytes:
     """The whole answer. Takes time in the number of floats: many belong on a thread."""
     tokens = sum(result.prompt_tokens for result in results)
-    data = [
-        Embedding("embedding", index, _vector(result.vector, encoding))
+    # One by one: encoding all in one call would hold the interpreter lock for its whole time.
+    data = b",".join(
+        encode(Embedding("embedding", index, _vector(result.vector, encoding)))
         for index, result in enumerate(results)
-    ]
-    return encode(EmbeddingList("list", data, model, EmbeddingUsage(tokens, tokens)))
+    )
+    usage = encode(EmbeddingUsage(tokens, tokens))
+    return b'{"object":"list","data":[%b],"model":%b,"usage":%b}' % (data, quote(model), usage)
 
 
 def _vector(vector: bytes, encoding: Encoding | None) -> list[float] | str:
