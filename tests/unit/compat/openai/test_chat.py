@@ -33,7 +33,8 @@ def chat(*messages: dict[str, Any]) -> list[tuple[str, str]]:
 def test_every_parameter_reaches_the_job() -> None:
     given: dict[str, Any] = {
         "temperature": 0.5, "top_p": 0.9, "top_k": 40, "min_p": 0.1, "typical_p": 0.8,
-        "frequency_penalty": 1.0, "presence_penalty": -1.0, "repeat_penalty": 1.1, "repeat_last_n": 64, "seed": -5, "ignore_eos": True,
+        "frequency_penalty": 1.0, "presence_penalty": -1.0, "repeat_penalty": 1.1, "repeat_last_n": 64,
+        "seed": -5, "ignore_eos": True,
     }  # fmt: skip
     job = parameters(**given, stop=["a", "b"], logit_bias={"5": -100, "99": 1.5}, max_tokens=7)
     for name, value in given.items():
