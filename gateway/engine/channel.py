@@ -26,6 +26,7 @@ class Channel(asyncio.Protocol):
         self._on_closed = on_closed
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
+        self._unsent: list[bytes] = []
         self._closed = False
 
     @classmethod
@@ -42,9 +43,20 @@ class Channel(asyncio.Protocol):
         return channel
 
     def send(self, message: Message) -> None:
-        """Queue a message. The bound on jobs bounds what can pile up here."""
+        """Queue a message; those of one turn of the event loop go out in one write.
+
+        A write wakes the worker, which costs as much as all else here. The bound on jobs bounds the queue.
+        """
+        if self._closed:
+            return
+        if not self._unsent:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._unsent.append(encode_frame(message))
+
+    def _flush(self) -> None:
         if self._transport is not None and not self._closed:
-            self._transport.write(encode_frame(message))
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def close(self) -> None:
         self._end(None)

@@ -107,7 +107,8 @@ class Engine:
         self._handling = False
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = math.inf
-        self._preloads: set[asyncio.Task[None]] = set()
+        self._preloading: asyncio.Task[None] | None = None
+        self._worker_changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._created = int(time.time())
@@ -117,11 +118,7 @@ class Engine:
 
     async def start(self) -> None:
         """Begin to load the models that are to be preloaded; does not wait for them."""
-        for spec in self._config.models:
-            if spec.preload:
-                task = asyncio.create_task(self._preload(spec), name=f"preload-{spec.name}")
-                self._preloads.add(task)
-                task.add_done_callback(self._preloads.discard)
+        self._preloading = asyncio.create_task(self._preload(), name="preload")
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new jobs and wait for the open ones; True if all have ended in time."""
@@ -141,8 +138,8 @@ class Engine:
     async def stop(self) -> None:
         """Stop every worker and wait until the last is reaped."""
         self._post(events.DrainStarted())
-        for task in self._preloads:
-            task.cancel()
+        if self._preloading is not None:
+            self._preloading.cancel()
         await self._supervisor.stop_all()
         if self._timer is not None:
             self._timer.cancel()
@@ -151,14 +148,21 @@ class Engine:
         """End every worker now, without waiting."""
         self._supervisor.kill_all()
 
-    async def _preload(self, spec: ModelSpec) -> None:
-        try:
-            await self.description(spec.name)
-        except GatewayError as error:
-            log.error("a model cannot be served", model=spec.name, reason=error.message)
-            self._post(events.ModelBroken(spec.name, error))
-            return
-        self._post(events.ModelWanted(spec.name))
+    async def _preload(self) -> None:
+        """One after the other, in the order of the configuration: the first is of use soonest that way."""
+        for spec in self._config.models:
+            if not spec.preload:
+                continue
+            try:
+                await self.description(spec.name)
+            except GatewayError as error:
+                log.error("a model cannot be served", model=spec.name, reason=error.message)
+                self._post(events.ModelBroken(spec.name, error))
+                continue
+            self._post(events.ModelWanted(spec.name))
+            while self._scheduler.models[spec.name].state(time.monotonic()) == "starting":
+                self._worker_changed.clear()
+                await self._worker_changed.wait()
 
     # --- models ---------------------------------------------------------------------------------------
 
@@ -351,6 +355,8 @@ class Engine:
         )
 
     def _observe(self, event: events.Event) -> None:
+        if isinstance(event, events.WorkerReady | events.WorkerDied):
+            self._worker_changed.set()
         match event:
             case events.WorkerReady(worker_id, load_s=load_s):
                 if worker := self._scheduler.workers.get(worker_id):
