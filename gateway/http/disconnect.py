@@ -1,12 +1,16 @@
-"""Notices a client that goes away while its answer is not ready.
+"""Clients that leave, and clients that must be left.
 
 The framework does not cancel a handler whose client has left, so the handler runs inside `until_disconnect`.
+A client that has stopped reading is cut off: an orderly close would wait until it reads.
 """
 
 import asyncio
 from types import TracebackType
+from typing import Any
 
-from litestar.types import Receive
+from litestar.types import Receive, Scope, Send
+
+_TRANSPORT = "llm_cortex.transport"
 
 
 class ClientGone(Exception):
@@ -41,3 +45,20 @@ class until_disconnect:
             pass
         self._gone = True
         self._task.cancel()
+
+
+def remember_transport(scope: Scope, send: Send) -> None:
+    """Keep the way to cut the connection off; `send` must be the server's own.
+
+    ASGI has no word for it, but uvicorn's `send` is a method of the object that holds the transport.
+    """
+    server_side = getattr(send, "__self__", None)
+    scope[_TRANSPORT] = getattr(server_side, "transport", None)  # type: ignore[literal-required]
+
+
+async def cut_off(scope: Scope) -> None:
+    """Drop the connection and what waits to be sent on it."""
+    transport: Any = scope.get(_TRANSPORT)
+    if transport is not None:
+        transport.abort()
+        await asyncio.sleep(0)  # lets the server see it before the app returns

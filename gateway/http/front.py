@@ -17,6 +17,7 @@ from config.schema import Config
 from gateway.engine.errors import GatewayError, QueueFull
 from gateway.http.auth import KeyGuard
 from gateway.http.cors import is_preflight, origin_headers, preflight_answer
+from gateway.http.disconnect import remember_transport
 from gateway.http.errors import error_answer
 from gateway.http.hosts import HostList, header_values
 from gateway.telemetry.logging import log, log_unforeseen
@@ -47,6 +48,7 @@ class Front:
 
     async def _http(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         exchange = Exchange(scope, send)
+        remember_transport(scope, send)
         bind_contextvars(request_id=exchange.request_id)
         self._open += 1
         try:

@@ -16,6 +16,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from backends.protocol import Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
+from gateway.http.disconnect import cut_off
 from gateway.http.errors import error_frame
 from gateway.telemetry.logging import log
 
@@ -62,6 +63,7 @@ class EventStream:
                 await response(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
             except SendTimeoutError:
                 log.info("client stopped reading", job=self._stream.job.id)
+                await cut_off(scope)
             finally:
                 await _drop(self._first)
 
