@@ -14,6 +14,8 @@ from backends.llama_cpp.sampling import check_defaults
 from backends.llama_cpp.sizes import Sizes
 from config.schema import LlamaCppParameters, ModelSpec
 
+_CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
+"""ggml's numbers; the bindings do not name them all."""
 _FLASH_ATTENTION = {"auto": -1, False: 0, True: 1}
 _LOAD_MODES = {
     (False, False): "NONE",
@@ -72,8 +74,8 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.n_threads = threads
     params.n_threads_batch = batch_threads
     params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attn]
-    params.type_k = getattr(C, f"GGML_TYPE_{parameters.type_k.upper()}")
-    params.type_v = getattr(C, f"GGML_TYPE_{parameters.type_v.upper()}")
+    params.type_k = _CACHE_TYPES[parameters.type_k]
+    params.type_v = _CACHE_TYPES[parameters.type_v]
     params.offload_kqv = params.op_offload = gpu_layers(spec, parameters, device) != 0
     params.kv_unified = True
     params.no_perf = True

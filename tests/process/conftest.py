@@ -32,3 +32,8 @@ def minilm_path() -> Path:
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, Callable[[], Any]]:
     """The loop that the gateway runs on."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session")
+def smollm2_path() -> Path:
+    return starter_weights("smollm2-135m-instruct", "LLM_CORTEX_TEST_GGUF")
