@@ -125,8 +125,11 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     n_threads_batch: Positive | Literal["auto"] = "auto"
     """Threads for prefill; auto: as n_threads."""
     flash_attn: bool | Literal["auto"] = "auto"
-    type_k: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
-    type_v: Literal["f32", "f16", "bf16", "q8_0", "q4_0"] = "f16"
+    type_k: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
+    """Keys in the cache; auto: bf16 on the CPU (with flash attention), where it makes answers depend least on
+    what else is decoded, f16 on a GPU."""
+    type_v: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
+    """Values in the cache; auto: as for type_k."""
     use_mmap: bool = True
     use_mlock: bool = False
     max_step_ms: Annotated[float, Meta(gt=0)] = 150.0

@@ -74,9 +74,14 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.n_threads = threads
     params.n_threads_batch = batch_threads
     params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attn]
-    params.type_k = _CACHE_TYPES[parameters.type_k]
-    params.type_v = _CACHE_TYPES[parameters.type_v]
-    params.offload_kqv = params.op_offload = gpu_layers(spec, parameters, device) != 0
+    on_gpu = gpu_layers(spec, parameters, device) != 0
+    # ggml's CPU flash attention computes f16 caches by tiles and by shares of the cache, and so in another
+    # order for each company; with bf16 it goes cell by cell, and an answer hardly depends on its neighbours.
+    best = "f16" if on_gpu or parameters.flash_attn is False else "bf16"
+    params.type_k, params.type_v = (
+        _CACHE_TYPES[best if kind == "auto" else kind] for kind in (parameters.type_k, parameters.type_v)
+    )
+    params.offload_kqv = params.op_offload = on_gpu
     params.kv_unified = True
     params.no_perf = True
     return params

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from config.schema import LlamaCppParameters, ModelSpec
 
-_BYTES_PER_VALUE = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+_BYTES_PER_VALUE = {"auto": 2.0, "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _CONTEXT_UNIT = 256
 """llama.cpp rounds a context up to this."""
 _SMALLEST_CONTEXT = 512

@@ -58,19 +58,28 @@ class ForcedDecoder:
         self.context.remove(0)
         return forced
 
-    def together(self, wanted: list[Forced], chunk: int = 96) -> list[Forced]:
-        """The same tokens again, with as many in company as there are places."""
+    def together(self, wanted: list[Forced], chunk: int = 96, *, leave: bool = True) -> list[Forced]:
+        """The same tokens again, with as many in company as there are places.
+
+        `leave`: those who are done free their cells, so that later ones find theirs out of order.
+        """
         results = [Forced(forced.prompt, forced.answer) for forced in wanted]
         waiting = list(range(len(results)))
         places: dict[int, tuple[int, int]] = {}  # seq_id -> (index, held)
         while waiting or places:
             for seq_id in range(self.context.n_seq_max):
-                if seq_id not in places and waiting:
+                if seq_id not in places and waiting and self.context.held(seq_id) == 0:
                     places[seq_id] = (waiting.pop(0), 0)
-            self._step(results, places, chunk)
+            for seq_id in self._step(results, places, chunk):
+                del places[seq_id]
+                if leave:
+                    self.context.remove(seq_id)
+        for seq_id in range(self.context.n_seq_max):
+            self.context.remove(seq_id)
         return results
 
-    def _step(self, results: list[Forced], places: dict[int, tuple[int, int]], chunk: int) -> None:
+    def _step(self, results: list[Forced], places: dict[int, tuple[int, int]], chunk: int) -> list[int]:
+        """One decode; the places of those who are done."""
         rows = []
         for seq_id, (index, held) in sorted(places.items(), key=lambda item: item[1][1] == 0):
             prompt_left = len(results[index].prompt) - held
@@ -85,9 +94,7 @@ class ForcedDecoder:
             if end >= len(results[index].prompt):
                 results[index].seen.append(self._log_probabilities(row))
             places[seq_id] = (index, end)
-            if len(results[index].seen) == len(results[index].answer):
-                del places[seq_id]
-                self.context.remove(seq_id)
+        return [seq_id for seq_id, (i, _) in places.items() if len(results[i].seen) == len(results[i].answer)]
 
     def _decode(self, rows: list[tuple[int, npt.NDArray[np.int32], int]]) -> list[int]:
         self.batch.clear()
