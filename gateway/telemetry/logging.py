@@ -25,6 +25,7 @@ def configure_logging(config: LogConfig) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _without_message,
     ]
     structlog.configure(
         processors=[
@@ -39,7 +40,7 @@ def configure_logging(config: LogConfig) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, _without_message],
+            foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _renderer(config)],
         )
     )
@@ -64,7 +65,7 @@ def _renderer(config: LogConfig) -> Processor:
     as_console = config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
     if not as_console:
         return structlog.processors.JSONRenderer()
-    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    return structlog.dev.ConsoleRenderer()
 
 
 def _frames(error: BaseException) -> list[str]:
@@ -74,10 +75,12 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def _without_message(logger: Any, method: str, event: Any) -> Any:
-    """Exceptions that a library logs lose their message, as ours do."""
+    """An exception that is logged, by us or by a library, keeps its type and frames alone."""
     info = event.pop("exc_info", None)
     if info is True:
         info = sys.exc_info()
+    elif isinstance(info, BaseException):
+        info = (type(info), info, info.__traceback__)
     if isinstance(info, tuple) and info[1] is not None:
         event["error"] = type(info[1]).__name__
         event["frames"] = _frames(info[1])
