@@ -51,7 +51,7 @@ def test_a_streamed_chat_is_the_same_text(client: OpenAI) -> None:
 
 def test_the_sdks_own_stream_helper_understands_the_stream(client: OpenAI) -> None:
     with client.chat.completions.stream(
-        model=CHAT, messages=[{"role": "user", "content": CAPITAL}], max_tokens=12
+        model=CHAT, messages=[{"role": "user", "content": CAPITAL}], temperature=0, stop="Paris"
     ) as stream:
         kinds = {event.type for event in stream}
         final = stream.get_final_completion()

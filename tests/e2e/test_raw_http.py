@@ -46,19 +46,18 @@ def test_the_frames_of_a_stream(gateway: GatewayProcess) -> None:
     assert chunks[-1]["usage"]["completion_tokens"] <= 6
 
 
-@pytest.mark.parametrize("name", CASES)
+# What the starter model honours, and the fake one of the table does not.
+HONOURED = {"parameter of another model", "logit_bias of a token that is not"}
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() - HONOURED))
 def test_a_malformed_body_is_refused_by_the_live_server(gateway: GatewayProcess, name: str) -> None:
     """The table of the unit tests, with the starter models' names."""
     path, body, param = CASES[name]
-    if name in OTHER_LIMITS:
-        pytest.skip("the starter model honours this parameter, or has more tokens")
     for fake, real in ((b'"talker"', CHAT), (b'"org/embedder"', EMBEDDING)):
         body = body.replace(fake, b'"' + real.encode() + b'"')
     response = httpx.post(f"{gateway.base_url}{path}", content=body, headers=JSON, timeout=60)
     assert_envelope(response, 400, param)
-
-
-OTHER_LIMITS = {"parameter of another model", "logit_bias of a token that is not"}
 
 
 def test_health_answers_while_hostile_bodies_are_read(gateway: GatewayProcess) -> None:
