@@ -7,7 +7,6 @@ open requests finish; a second signal forces; no worker outlives the process.
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import os
 import signal
 import socket
@@ -19,6 +18,7 @@ import structlog
 
 from config.load import cache_dir, keys_file
 from config.schema import Config
+from gateway.http.hosts import is_loopback
 from gateway.keys import KeyRing
 from gateway.telemetry.logging import configure_logging
 
@@ -62,15 +62,6 @@ def _check_exposure(config: Config, keys: KeyRing) -> None:
             f"binding to {config.server.host} without API keys would let everyone on the network in; "
             "make a key first: llm-cortex keys create NAME"
         )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _bind(config: Config) -> socket.socket:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
+from pathlib import Path
 
 import psutil
 
@@ -51,10 +52,8 @@ class LocalProcess:
     def memory_bytes(self) -> int:
         """Resident memory of the process and its helpers; 0 once it is gone."""
         try:
-            process = psutil.Process(self.pid)
-            family = [process, *process.children(recursive=True)]
-            return sum(member.memory_info().rss for member in family)
-        except psutil.Error:
+            return sum(psutil.Process(pid).memory_info().rss for pid in (self.pid, *_children(self.pid)))
+        except (psutil.Error, OSError):
             return 0
 
     async def _read_stderr(self) -> None:
@@ -68,6 +67,14 @@ class LocalProcess:
             return await stream.readline()
         except ValueError:  # a line over the reader's limit: it has been dropped, go on
             return b"(a very long line)\n"
+
+
+def _children(pid: int) -> list[int]:
+    """Process ids of its helpers. From the kernel's list of each thread: psutil would read all of /proc."""
+    if sys.platform != "linux":
+        return [child.pid for child in psutil.Process(pid).children()]
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 async def launch(python: str | None, env: Mapping[str, str]) -> LocalProcess:
