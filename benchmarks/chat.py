@@ -131,7 +131,7 @@ async def _measure_one(
         for stream in range(streams)
     ]
     meter = CpuMeter(side.pid, [other.pid for other in sides if other is not side])
-    run = await run_streams(side.address, requests, plan.timeout_s)
+    run = await run_streams(side.address, requests, plan.timeout_s, fresh=True)
     cpu = meter.read(run.client_cpu_s)
     readings = [read_chat(answer) for answers in run.answers for answer in answers]
     return measured(Slot(side.name, streams, round_index), readings, run.wall_s, cpu)

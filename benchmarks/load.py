@@ -21,8 +21,12 @@ class Run(Struct, frozen=True):
     client_cpu_s: float
 
 
-async def run_streams(address: Address, requests: Sequence[Sequence[bytes]], timeout_s: float) -> Run:
+async def run_streams(
+    address: Address, requests: Sequence[Sequence[bytes]], timeout_s: float, *, fresh: bool = False
+) -> Run:
     """Each stream sends its requests one after another; all are connected before the first one sends.
+
+    `fresh`: a new connection for every request.
 
     The garbage collector rests meanwhile: a pause of the client would read as a pause of the server.
     """
@@ -33,7 +37,7 @@ async def run_streams(address: Address, requests: Sequence[Sequence[bytes]], tim
         started_at, cpu_before = perf_counter(), process_time()
         answers = await asyncio.gather(
             *(
-                _send_all(address, connection, stream, timeout_s)
+                _send_all(address, connection, stream, timeout_s, fresh)
                 for connection, stream in zip(connections, requests, strict=True)
             )
         )
@@ -43,12 +47,14 @@ async def run_streams(address: Address, requests: Sequence[Sequence[bytes]], tim
 
 
 async def _send_all(
-    address: Address, connection: Connection, requests: Sequence[bytes], timeout_s: float
+    address: Address, connection: Connection, requests: Sequence[bytes], timeout_s: float, fresh: bool
 ) -> list[Answer]:
     answers = []
     try:
-        for request in requests:
-            if connection.closed:  # a server may end a keep-alive connection after so many requests
+        for number, request in enumerate(requests):
+            # llama-server ends the connection a moment after a stream: the next request on it would be lost.
+            if connection.closed or (number and fresh):
+                connection.close()
                 connection = await Connection.connect(address)
             answers.append(await connection.exchange(request, timeout_s))
     finally:

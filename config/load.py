@@ -156,8 +156,8 @@ class _BadVariable(Exception):
 def _put(node: Any, expected: Any, parts: list[str], value: Any) -> None:
     """Set the value at the path `parts` below `node`, which stands for the type `expected`.
 
-    Settings are matched without regard to case. Keys of free mappings (a backend's name, a variable in
-    `env`) are matched like that too if they exist, and else taken as they are written.
+    Settings are matched without regard to case. So are keys of free mappings that exist; a new one is taken
+    in lower case (a backend's name, its parameter), a variable of `env` as it is written.
     """
     part, rest = parts[0], parts[1:]
     is_struct = isinstance(expected, type) and issubclass(expected, Struct)
@@ -168,8 +168,9 @@ def _put(node: Any, expected: Any, parts: list[str], value: Any) -> None:
             raise _BadVariable(unknown_key(part, key, types))
         inner = types[key]
     elif get_origin(expected) is dict and isinstance(node, dict):
-        key = next((known for known in node if str(known).lower() == part.lower()), part)
         inner = get_args(expected)[1]
+        fresh = part if inner is str else part.lower()
+        key = next((known for known in node if str(known).lower() == part.lower()), fresh)
     elif get_origin(expected) is list and isinstance(node, list):
         if not part.isdecimal() or int(part) >= len(node):
             raise _BadVariable(f"{part!r} is no index below {len(node)}")

@@ -126,10 +126,10 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     """Threads for prefill; auto: as n_threads."""
     flash_attn: bool | Literal["auto"] = "auto"
     type_k: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
-    """Keys in the cache; auto: bf16 on the CPU (with flash attention), where it makes answers depend least on
-    what else is decoded, f16 on a GPU."""
+    """Keys in the cache; auto: bf16 on the CPU with flash attention, where answers then do not depend on what
+    else is decoded, f16 elsewhere. f16 makes prefill on the CPU a little faster."""
     type_v: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
-    """Values in the cache; auto: as for type_k."""
+    """Values in the cache; auto: f16."""
     use_mmap: bool = True
     use_mlock: bool = False
     max_step_ms: Annotated[float, Meta(gt=0)] = 150.0

@@ -37,7 +37,7 @@ from backends.protocol import (
 
 log = logging.getLogger(__name__)
 
-_ALONE_STEP_S = 1.0
+_ALONE_STEP_S = 0.4
 """Where nothing streams, a step of prefill lasts about this long: an abort must not wait for it all."""
 _NO_ROOM, _ALLOCATION_FAILED = 1, -2
 _by_rank = attrgetter("rank")

@@ -75,12 +75,12 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.n_threads_batch = batch_threads
     params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attn]
     on_gpu = gpu_layers(spec, parameters, device) != 0
-    # ggml's CPU flash attention computes f16 caches by tiles and by shares of the cache, and so in another
-    # order for each company; with bf16 it goes cell by cell, and an answer hardly depends on its neighbours.
-    best = "f16" if on_gpu or parameters.flash_attn is False else "bf16"
-    params.type_k, params.type_v = (
-        _CACHE_TYPES[best if kind == "auto" else kind] for kind in (parameters.type_k, parameters.type_v)
-    )
+    # ggml's CPU flash attention computes a cache of one type by tiles, and so sums in another order for each
+    # company; with two types it goes cell by cell, and an answer does not depend on its neighbours.
+    # Decoding is as fast, prefill 10 to 25 % slower.
+    best_k = "f16" if on_gpu or parameters.flash_attn is False else "bf16"
+    params.type_k = _CACHE_TYPES[best_k if parameters.type_k == "auto" else parameters.type_k]
+    params.type_v = _CACHE_TYPES["f16" if parameters.type_v == "auto" else parameters.type_v]
     params.offload_kqv = params.op_offload = on_gpu
     params.kv_unified = True
     params.no_perf = True

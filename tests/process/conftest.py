@@ -9,7 +9,11 @@ import pytest
 import uvloop
 
 from config.load import cache_dir, load_config
+from gateway.engine.launcher.environment import child_environment
 from gateway.weights.store import WeightsStore
+
+# Some of these tests load llama.cpp into their own process: its threads are to spin as a worker's do.
+os.environ.update(child_environment({}))
 
 
 def starter_weights(name: str, override: str) -> Path:

@@ -158,6 +158,7 @@ def test_the_environment_wins_and_its_values_are_yaml(file: Path) -> None:
             "llm_cortex__server__allowed_hosts": "[a.example, b.example]",
             "LLM_CORTEX__LOG__LEVEL": "debug",
             "LLM_CORTEX__MODELS__0__PRELOAD": "true",
+            "LLM_CORTEX__MODELS__0__DEFAULTS__TOP_K": "7",
             "LLM_CORTEX__BACKENDS__llama_cpp__ENV__OMP_NUM_THREADS": "'2'",
             "UNRELATED__SERVER__PORT": "5",
         },
@@ -166,6 +167,7 @@ def test_the_environment_wins_and_its_values_are_yaml(file: Path) -> None:
     assert config.server.allowed_hosts == ["a.example", "b.example"]
     assert config.log.level == "debug"
     assert config.models[0].preload is True
+    assert config.models[0].defaults["top_k"] == 7
     assert config.backends["llama_cpp"].env == {"OMP_NUM_THREADS": "2"}
 
 
