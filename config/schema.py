@@ -132,7 +132,7 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     """Values in the cache; auto: f16."""
     use_mmap: bool = True
     use_mlock: bool = False
-    max_step_ms: Annotated[float, Meta(gt=0)] = 150.0
+    max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
 
 
