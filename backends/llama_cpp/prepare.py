@@ -37,7 +37,7 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         if len(tokens) >= self._context_length:
             raise JobError(
                 f"This model's maximum context length is {self._context_length} tokens. "
-                f"However, your {param} has {len(tokens)} tokens, and an answer needs one more.",
+                f"However, the prompt in {param!r} has {len(tokens)} tokens, and an answer needs one more.",
                 param=param,
                 code="context_length_exceeded",
             )

@@ -32,7 +32,7 @@ from config.schema import BackendConfig, Config, ModelSpec
 from gateway.engine import events
 from gateway.engine.descriptions import describe
 from gateway.engine.devices import find_devices
-from gateway.engine.errors import GatewayError, InternalError, ModelFailed
+from gateway.engine.errors import GatewayError, InternalError, ModelNotPulled
 from gateway.engine.registry import Registry
 from gateway.engine.scheduler import Scheduler
 from gateway.engine.stream import JobStream
@@ -186,7 +186,7 @@ class Engine:
             weights = await asyncio.to_thread(self._store.locate, spec)
             fingerprint = self._store.fingerprint(spec)
         except WeightsError as error:
-            raise ModelFailed(str(error), code="model_not_pulled") from None
+            raise ModelNotPulled(str(error)) from None
         backend = self._config.backends.get(spec.backend, BackendConfig())
         description = await describe(spec, backend, weights, fingerprint, self._cache_dir)
         self._weights[spec.name] = weights

@@ -18,6 +18,7 @@
     │   ├── Draining            503  shutting_down
     │   ├── ModelLoading        503  model_loading
     │   ├── ModelFailed         503  model_failed
+    │   │   └── ModelNotPulled  503  model_not_pulled; a person must act first
     │   ├── NoRoom              503  insufficient_memory
     │   └── WorkerDied          503  worker_died
     ├── RequestTimeout          504  timeout
@@ -137,6 +138,11 @@ class ModelLoading(Unavailable):
 
 class ModelFailed(Unavailable):
     default_code = "model_failed"
+
+
+class ModelNotPulled(ModelFailed):
+    default_code = "model_not_pulled"
+    should_retry = False
 
 
 class NoRoom(Unavailable):

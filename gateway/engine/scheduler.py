@@ -78,11 +78,14 @@ class Scheduler:
             case WorkerDied():
                 return self._on_death(event, now)
             case ModelDescribed(name, description):
-                self.models[name].description = description
-                return self._advance(self.models[name], now)
+                model = self.models[name]
+                model.description = description
+                model.error, model.failed_until = None, 0.0  # whatever kept it from being described is mended
+                return self._advance(model, now)
             case ModelWanted(name):
-                self.models[name].wanted = True
-                return self._advance(self.models[name], now)
+                model = self.models[name]
+                model.wanted = True
+                return self._advance(model, now)
             case ModelBroken(name, error):
                 model = self.models[name]
                 model.error, model.failed_until = error, now + recovery.FAILED_COOL_DOWN_S

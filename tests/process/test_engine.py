@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -73,8 +74,7 @@ async def test_a_step_engine_fails_one_job_alone(tmp_path: Path) -> None:
 
 async def test_a_dead_worker_fails_streams_that_have_begun_and_replays_the_rest(tmp_path: Path) -> None:
     """Row 1: one killed worker of two under many streams."""
-    model = fake_model(step_ms=20, max_sequences=8, tokens=20)
-    model = type(model)(**{f: getattr(model, f) for f in model.__struct_fields__} | {"replicas": 2})
+    model = msgspec.structs.replace(fake_model(step_ms=20, max_sequences=8, tokens=20), replicas=2)
     async with running_engine(tmp_path, model) as engine:
         await until(lambda: len(worker_pids(engine)) == 2)
         streams = [await submit(engine, f"stream {i}") for i in range(100)]
@@ -322,3 +322,14 @@ async def test_nothing_is_left_after_stop(tmp_path: Path) -> None:
         await first_output(await submit(engine, "@tokens:1000"))
         assert len(set(family()) - others) >= 2, "a worker and its helper"
     assert not set(family()) - others
+
+
+async def test_missing_weights_name_the_command_and_are_found_once_they_are_there(tmp_path: Path) -> None:
+    weights = tmp_path / "weights"
+    model = msgspec.structs.replace(fake_model(), source=str(weights))
+    async with running_engine(tmp_path, model) as engine:
+        with pytest.raises(errors.ModelNotPulled) as caught:
+            await submit(engine, "x")
+        assert str(weights) in caught.value.message
+        weights.touch()
+        assert await read(await submit(engine, "@tokens:1")) == "w0 "

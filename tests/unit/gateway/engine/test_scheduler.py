@@ -327,6 +327,8 @@ class TestDeath:
         desk = Desk()
         desk.tell(ModelBroken("m", errors.ModelFailed("pull it")))
         assert failure(desk.job("a"), "a").message == "pull it"
+        desk.tell(ModelDescribed("m", DESCRIPTION))
+        assert of(StartWorker, desk.job("b")), "somebody has mended it"
 
 
 class TestRoom:

@@ -36,6 +36,7 @@ EXPECTED: dict[str, tuple[int, str | None]] = {
     "Draining": (503, "shutting_down"),
     "ModelLoading": (503, "model_loading"),
     "ModelFailed": (503, "model_failed"),
+    "ModelNotPulled": (503, "model_not_pulled"),
     "NoRoom": (503, "insufficient_memory"),
     "WorkerDied": (503, "worker_died"),
     "RequestTimeout": (504, "timeout"),
