@@ -111,8 +111,7 @@ class Scheduler:
         entry = JobEntry(job, key, now, now + job.timeout_s, now + self._timeouts.queue_s)
         self.jobs[job.id] = entry
         self._jobs_by_key[key] += 1
-        self._timers.set(entry.deadline, "job", job.id)
-        self._timers.set(entry.queue_deadline, "job", job.id)
+        self._timers.set(min(entry.deadline, entry.queue_deadline), "job", job.id)
         model.queue.push(entry)
         return self._advance(model, now)
 
@@ -162,6 +161,7 @@ class Scheduler:
 
     def _end(self, entry: JobEntry, now: float) -> list[Command]:
         del self.jobs[entry.job.id]
+        self._timers.drop("job", entry.job.id)
         self._jobs_by_key[entry.key] -= 1
         if not self._jobs_by_key[entry.key]:
             del self._jobs_by_key[entry.key]
@@ -344,19 +344,20 @@ class Scheduler:
 
     def _check_job(self, job_id: str, now: float) -> list[Command]:
         entry = self.jobs.get(job_id)
-        if entry is None:
+        if entry is None:  # ended by what else this tick has done
             return []
+        self._timers.set(entry.deadline, "job", job_id)  # an open job always has one deadline set
         if now >= entry.deadline:
             timeout_s = entry.deadline - entry.arrived_at
             return self._on_abort(job_id, errors.RequestTimeout(f"Not done within {timeout_s:g} s."), now)
-        if now >= entry.queue_deadline and entry.worker_id is None:
-            model = self.models[entry.job.model]
-            waited = self._timeouts.queue_s
-            error = errors.QueueTimeout(
-                f"No worker took the request within {waited:g} s.", retry_after_s=self._retry_after(model)
-            )
-            return self._fail(entry, error, now)
-        return []
+        if entry.worker_id is not None:
+            return []
+        waited = self._timeouts.queue_s
+        error = errors.QueueTimeout(
+            f"No worker took the request within {waited:g} s.",
+            retry_after_s=self._retry_after(self.models[entry.job.model]),
+        )
+        return self._fail(entry, error, now)
 
     def _check_load(self, worker_id: int) -> list[Command]:
         worker = self.workers.get(worker_id)
