@@ -299,7 +299,6 @@ class Hello(Message, frozen=True):
 class Ready(Message, frozen=True):
     """Loaded and warmed up by a real call."""
 
-    description: Description
     capacity: Capacity
     load_s: float
 

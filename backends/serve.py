@@ -87,13 +87,12 @@ class Worker:
         started_at = time.monotonic()
         backend = open_backend(load)
         self._item_type = list[backend.prepared_type]  # type: ignore[name-defined]
-        description = backend.describe()
         engine = backend.load(load.device)
         self._engine = BatchRunner(engine) if isinstance(engine, BatchEngine) else engine
         self._engine.announce = self._announce
         self._engine.warm_up()
         self._stage.wait_ready()
-        return Ready(description, self._capacity(), time.monotonic() - started_at)
+        return Ready(self._capacity(), time.monotonic() - started_at)
 
     def _read(self) -> None:
         """Thread: take messages off the channel; leave at once when it closes, whatever the engine does."""

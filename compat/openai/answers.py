@@ -62,3 +62,18 @@ def event(payload: bytes) -> bytes:
 
 
 DONE = b"data: [DONE]\n\n"
+
+
+class ChunkFrames:
+    """What the frames of every stream of generations share; `head` is a chunk up to its choices."""
+
+    def __init__(self, head: bytes, include_usage: bool) -> None:
+        self._head = head
+        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        self._include_usage = include_usage
+
+    def closing(self, results: Sequence[GenerationResult]) -> bytes:
+        """The usage chunk if it is wanted, and the end."""
+        if not self._include_usage:
+            return DONE
+        return self._head + b'],"usage":' + encode(usage_of(results)) + b"}\n\n" + DONE

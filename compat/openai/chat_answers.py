@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from backends.protocol import GenerationResult
-from compat.openai.answers import DONE, Answer, Usage, encode, quote, usage_of
+from compat.openai.answers import Answer, ChunkFrames, Usage, encode, quote, usage_of
 
 
 class AnswerMessage(Struct, frozen=True):
@@ -51,18 +51,17 @@ def render_chat(answer: Answer, results: Sequence[GenerationResult]) -> bytes:
     )
 
 
-class ChatChunks:
+class ChatChunks(ChunkFrames):
     """Frames of one chat stream, in order: `opening`, `delta`…, `finish` an item, `closing`."""
 
     def __init__(self, answer: Answer, items: int, include_usage: bool) -> None:
-        self._head = (
+        head = (
             b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
             b'"service_tier":"default","system_fingerprint":%b,"choices":['
             % (quote(answer.id), answer.created, quote(answer.model), quote(answer.fingerprint))
         )
-        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+        super().__init__(head, include_usage)
         self._items = items
-        self._include_usage = include_usage
         self._before = [self._head + b'{"index":%d,"delta":{"content":' % item for item in range(items)]
         self._after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
@@ -85,8 +84,3 @@ class ChatChunks:
             + b'{"index":%d,"delta":{},"logprobs":null,"finish_reason":%b}' % (item, reason)
             + self._tail
         )
-
-    def closing(self, results: Sequence[GenerationResult]) -> bytes:
-        if not self._include_usage:
-            return DONE
-        return self._head + b'],"usage":' + encode(usage_of(results)) + b"}\n\n" + DONE

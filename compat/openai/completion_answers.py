@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from backends.protocol import GenerationResult
-from compat.openai.answers import DONE, Answer, Usage, encode, quote, usage_of
+from compat.openai.answers import Answer, ChunkFrames, Usage, encode, quote, usage_of
 
 
 class TextChoice(Struct, frozen=True):
@@ -42,17 +42,16 @@ def render_completion(answer: Answer, results: Sequence[GenerationResult]) -> by
     )
 
 
-class CompletionChunks:
+class CompletionChunks(ChunkFrames):
     """Frames of one stream of completions, in order: `opening`, `delta`…, `finish` an item, `closing`."""
 
     def __init__(self, answer: Answer, items: int, include_usage: bool) -> None:
-        self._head = (
+        head = (
             b'data: {"id":%b,"object":"text_completion","created":%d,"model":%b,'
             b'"system_fingerprint":%b,"choices":['
             % (quote(answer.id), answer.created, quote(answer.model), quote(answer.fingerprint))
         )
-        self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
-        self._include_usage = include_usage
+        super().__init__(head, include_usage)
         self._before = [self._head + b'{"index":%d,"text":' % item for item in range(items)]
         self._after = b',"logprobs":null,"finish_reason":null}' + self._tail
 
@@ -65,8 +64,3 @@ class CompletionChunks:
     def finish(self, item: int, result: GenerationResult) -> bytes:
         reason = quote(result.finish_reason)
         return self._before[item] + b'"","logprobs":null,"finish_reason":%b}' % reason + self._tail
-
-    def closing(self, results: Sequence[GenerationResult]) -> bytes:
-        if not self._include_usage:
-            return DONE
-        return self._head + b'],"usage":' + encode(usage_of(results)) + b"}\n\n" + DONE

@@ -49,7 +49,6 @@ class WorkerStatus(Struct, frozen=True):
     pid: int
     state: str
     device: str
-    memory_bytes: int
 
 
 class ModelStatus(Struct, frozen=True):
@@ -184,7 +183,7 @@ class Engine:
     async def _describe(self, spec: ModelSpec) -> Description:
         try:
             weights = await asyncio.to_thread(self._store.locate, spec)
-            fingerprint = self._store.fingerprint(spec)
+            fingerprint = await asyncio.to_thread(self._store.fingerprint, spec)
         except WeightsError as error:
             raise ModelNotPulled(str(error)) from None
         backend = self._config.backends.get(spec.backend, BackendConfig())
@@ -204,14 +203,8 @@ class Engine:
                 model.error.message if model.error else "",
                 self._created,
                 [
-                    WorkerStatus(
-                        worker.worker_id,
-                        self._pid(worker.worker_id),
-                        worker.state,
-                        worker.device,
-                        worker.memory_bytes,
-                    )
-                    for worker in self._worker_gauges(model.spec.name)
+                    WorkerStatus(worker.id, self._pid(worker.id), worker.state, worker.device)
+                    for worker in model.workers.values()
                 ],
             )
             for model in self._scheduler.models.values()

@@ -49,7 +49,6 @@ class ModelBroken(Event, frozen=True):
 
 class WorkerReady(Event, frozen=True):
     worker_id: int
-    description: Description
     capacity: Capacity
     load_s: float
 

@@ -185,7 +185,6 @@ class Scheduler:
         worker.update(event.capacity)
         worker.last_used = now
         model = self.models[worker.model]
-        model.description = event.description
         model.load_s = event.load_s
         model.error = None
         return self._advance(model, now)

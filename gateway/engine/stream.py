@@ -30,26 +30,14 @@ class JobStream:
         After Finished it must not be called again.
         """
         while not self._outputs:
-            if self.error is not None:
-                raise self.error
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait()
         outputs, self._outputs = self._outputs, []
         return outputs
 
     async def results(self) -> tuple[list[Result], Finished]:
         """For a job with stream=False: the results in the order of its items. Raises its GatewayError."""
         while not (self._outputs and isinstance(self._outputs[-1], Finished)):
-            if self.error is not None:
-                raise self.error
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            await self._wait()
         *done, finished = self._outputs
         assert isinstance(finished, Finished)
         results = {output.item: output.result for output in done if isinstance(output, ItemDone)}
@@ -86,6 +74,16 @@ class JobStream:
     def end(self) -> None:
         """Nothing more comes."""
         self._ended = True
+
+    async def _wait(self) -> None:
+        """Until something has come since the last look. Raises the job's error."""
+        if self.error is not None:
+            raise self.error
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -98,9 +98,9 @@ class Worker:
         match message:
             case Frame():
                 self._post(FrameReceived(self.id, message))
-            case Ready(description, capacity, load_s):
+            case Ready(capacity, load_s):
                 self._ready = True
-                self._post(WorkerReady(self.id, description, capacity, load_s))
+                self._post(WorkerReady(self.id, capacity, load_s))
             case LoadFailed():
                 self._load_failure = message
             case Hello(protocol, version):

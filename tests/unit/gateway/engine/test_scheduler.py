@@ -78,7 +78,7 @@ class Desk:
         return self.tell(JobArrived(job, "key"))
 
     def ready(self, worker_id: int, free: int = 4) -> list[Command]:
-        return self.tell(WorkerReady(worker_id, DESCRIPTION, Capacity(free, -1, 0, 0), 1.0))
+        return self.tell(WorkerReady(worker_id, Capacity(free, -1, 0, 0), 1.0))
 
     def frame(
         self, worker_id: int, *outputs: Output, free: int = 4, queued: int = 0, received: int = 99
@@ -400,7 +400,7 @@ class TestTime:
     def test_a_load_longer_than_the_queue_limit_goes_on_without_the_client(self) -> None:
         desk = Desk(queue_s=5.0)
         desk.tell(ModelWanted("m"))
-        desk.tell(WorkerReady(1, DESCRIPTION, Capacity(1, -1, 0, 0), 30.0))
+        desk.tell(WorkerReady(1, Capacity(1, -1, 0, 0), 30.0))
         desk.die(1)
         assert isinstance(failure(desk.job("a"), "a"), errors.ModelLoading)
         assert of(StartWorker, desk.tick(1.0))
