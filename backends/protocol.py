@@ -16,13 +16,17 @@ from msgspec import Struct, field
 
 from config.schema import ModelSpec, Task
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """A longer frame is a fault of the sender: the channel is closed. Results are split to stay far below."""
 
 
 class Message(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False, tag=True):
     """Base of everything on the wire."""
+
+
+class Part(Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+    """Base of what stands inside messages and is never one of a union: it needs no tag."""
 
 
 # --- payloads -----------------------------------------------------------------------------------------
@@ -61,22 +65,72 @@ class Tokens(Message, frozen=True):
     ids: list[int]
 
 
+class ToolCall(Part, frozen=True):
+    """One call of a tool; `arguments` is JSON text, as the model wrote it."""
+
+    id: str
+    name: str
+    arguments: str
+
+
 class ChatMessage(Message, frozen=True):
     role: Literal["system", "user", "assistant", "tool"]
     content: str
     name: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    """What an assistant's turn called."""
+    tool_call_id: str = ""
+    """Which call a tool's turn answers."""
+    reasoning: str = ""
+    """What an assistant's turn thought before it answered; templates that want it find it."""
+
+
+class Tool(Part, frozen=True):
+    """A function that the model may call."""
+
+    name: str
+    description: str = ""
+    parameters: str = ""
+    """JSON schema of its arguments, as JSON text; empty: it takes none that are known."""
+    strict: bool = False
+    """Arguments must follow the schema to the letter, also where the model itself chose to call."""
 
 
 class Chat(Message, frozen=True):
-    """A conversation for the model's own chat template."""
+    """A conversation for the model's own chat template, and what the answer may call."""
 
     messages: list[ChatMessage]
+    tools: list[Tool] = field(default_factory=list)
+    tool_choice: Literal["auto", "none", "required"] = "auto"
+    allowed_tools: list[str] = field(default_factory=list)
+    """Names of those that may be called; empty: all. A named tool is `required` with that one name."""
+    parallel_tool_calls: bool = True
+    reasoning_effort: str = ""
+    """For templates that know it; empty: the template's own default."""
+    template_arguments: str = ""
+    """JSON object of further variables for the template, as JSON text."""
 
 
-Item = Text | Tokens | Chat
+class Infill(Message, frozen=True):
+    """Text to be written between two texts, by models trained for it."""
+
+    prefix: str
+    suffix: str
+
+
+Item = Text | Tokens | Chat | Infill
 
 
 # --- parameters ---------------------------------------------------------------------------------------
+
+
+class Constraint(Part, frozen=True):
+    """What every answer must match. `source`: a schema as JSON text, a regular expression or GBNF."""
+
+    kind: Literal["json_object", "json_schema", "regex", "gbnf"]
+    source: str = ""
+    param: str = "response_format"
+    """Where the request says so, for error messages."""
 
 
 class GenerateParameters(Message, frozen=True):
@@ -96,6 +150,17 @@ class GenerateParameters(Message, frozen=True):
     stop: list[str] = field(default_factory=list)
     logit_bias: dict[int, float] = field(default_factory=dict)
     ignore_eos: bool = False
+    n: int = 1
+    """Answers to each item. Answer k of item i has index i * n + k in all outputs, and the seed seed + k."""
+    logprobs: int | None = None
+    """Log-probabilities of the answer's tokens, and of so many of the likeliest in each place."""
+    echo: bool = False
+    """The answer begins with the prompt itself, with its log-probabilities where `logprobs` asks for them."""
+    constraint: Constraint | None = None
+    reproducible: bool = False
+    """Same seed and prompt, same answer, whatever else is decoded; a model says whether it can."""
+    adapters: dict[str, float] = field(default_factory=dict)
+    """LoRA adapters by name, and their scales."""
 
 
 class EmbedParameters(Message, frozen=True):
@@ -120,6 +185,12 @@ class Job(Message, frozen=True):
     timeout_s: float = 600.0
     """Time left when the message is sent, seconds."""
     traceparent: str = ""
+
+    @property
+    def result_count(self) -> int:
+        """How many ItemDone it gets: indices of outputs run from 0 to below this."""
+        answers = self.parameters.n if isinstance(self.parameters, GenerateParameters) else 1
+        return len(self.items) * answers
 
 
 # --- gateway to worker --------------------------------------------------------------------------------
@@ -190,6 +261,13 @@ class StepStats(Message, frozen=True):
     kv_used: int = 0
     kv_total: int = 0
     preemptions: int = 0
+    prefix_queries: int = 0
+    """Prompt tokens looked up in the prefix cache."""
+    prefix_hits: int = 0
+    """Of those, tokens found there."""
+    draft_tokens: int = 0
+    """Tokens foretold by speculation."""
+    draft_accepted: int = 0
 
 
 class Timings(Message, frozen=True):
@@ -201,14 +279,44 @@ class Timings(Message, frozen=True):
     decode_s: float = 0.0
 
 
+class TopLogprob(Part, frozen=True):
+    """A token that could have stood here. Natural logarithm, at least -9999."""
+
+    token: bytes
+    logprob: float
+    id: int = -1
+
+
+class TokenLogprob(Part, frozen=True):
+    """A token that stands in the answer (or in an echoed prompt), and how likely it was before sampling.
+
+    The token's own bytes may be part of a character only. `logprob` is None for the first token of a prompt.
+    """
+
+    token: bytes
+    logprob: float | None
+    top: list[TopLogprob] = field(default_factory=list)
+    """The likeliest tokens in its place, likeliest first."""
+    id: int = -1
+
+
 class GenerationResult(Message, frozen=True):
-    """End of one generated item. `text` is empty if it went out as deltas."""
+    """End of one answer. Text, reasoning, calls and logprobs are empty if they went out as deltas."""
 
     text: str
-    finish_reason: Literal["stop", "length"]
+    finish_reason: Literal["stop", "length", "tool_calls"]
     prompt_tokens: int
+    """The same for every answer to one item: it was computed once."""
     completion_tokens: int
     cached_tokens: int = 0
+    """Of the prompt's tokens, those that were found in a cache."""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    reasoning_tokens: int = 0
+    """Of the completion's tokens, those spent on reasoning."""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    accepted_draft_tokens: int = 0
+    """Of the completion's tokens, those that a draft had foretold."""
 
 
 class EmbeddingResult(Message, frozen=True):
@@ -228,19 +336,34 @@ class Started(Message, frozen=True):
     job_id: str
 
 
+class CallDelta(Part, frozen=True):
+    """The next piece of one tool call; `id` and `name` come with its first piece, and only there."""
+
+    index: int
+    arguments: str = ""
+    id: str = ""
+    name: str = ""
+
+
 class Delta(Message, frozen=True):
     """The next piece of a streamed item: whole characters, never part of a possible stop string."""
 
     job_id: str
     item: int
+    """Index of the answer: see GenerateParameters.n."""
     text: str
     tokens: int = 1
     """Tokens this piece stands for."""
+    reasoning: str = ""
+    calls: list[CallDelta] = field(default_factory=list)
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    """Of the tokens that became text, reasoning or calls since the last delta."""
 
 
 class ItemDone(Message, frozen=True):
     job_id: str
     item: int
+    """Index of the answer: see GenerateParameters.n."""
     result: Result
 
 
@@ -286,6 +409,10 @@ class Description(Message, frozen=True):
     """Facts for people: architecture, quantisation …"""
     device_kinds: list[str] = field(default_factory=lambda: ["cpu"])
     """Kinds of device that it can run on here, best first: `cuda`, `cpu` …"""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Largest values of parameters, by their names: `n`, `logprobs` …"""
+    adapters: list[str] = field(default_factory=list)
+    """LoRA adapters that a request may name."""
 
 
 class Hello(Message, frozen=True):

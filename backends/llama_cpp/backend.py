@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec import field
 
 from backends.base import Backend, PreparedItem, Preparer
+from backends.chat.answer import AnswerFormat
 from backends.protocol import Description
 from config.schema import LlamaCppParameters, ModelSpec
 
@@ -13,10 +15,20 @@ if TYPE_CHECKING:
     from backends.llama_cpp.engine import LlamaEngine
 
 
-class PreparedPrompt(PreparedItem):
-    """One prompt: token ids as little-endian int32."""
+class PreparedPrompt(PreparedItem, omit_defaults=True):
+    """One prompt, and how its answer is to be read and bounded."""
 
     tokens: bytes
+    """Token ids as little-endian int32."""
+    format: AnswerFormat = AnswerFormat()
+    visible: list[int] = field(default_factory=list)
+    """Control tokens that become text in the answer, because its format is written with them."""
+    grammar: str = ""
+    """What the answer must match, as an llguidance grammar (JSON text); empty: nothing."""
+    triggers: list[str] = field(default_factory=list)
+    """The grammar holds from the first of these texts on, itself included; empty: from the start."""
+    echo: str = ""
+    """The prompt as text, where the answer is to begin with it."""
 
 
 class LlamaCppBackend(Backend[PreparedPrompt]):

@@ -14,7 +14,7 @@ from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part
-from backends.protocol import Chat, GenerateParameters, Item, Job, Text
+from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Text
 from config.schema import LlamaCppParameters, ModelSpec
 
 
@@ -50,6 +50,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
             return self._with_bos(self._join(self._template.render(item.messages)))
         if isinstance(item, Text):
             return self._with_bos(self._join([Part(item.text, literal=True)]))
+        if isinstance(item, Infill):
+            raise JobError("this model was not trained to fill in", param="suffix")
         return self._check_ids(item.ids)
 
     def _join(self, parts: list[Part]) -> TokenArray:

@@ -14,7 +14,7 @@ from typing import Literal
 from tokenizers import Tokenizer
 
 from backends.base import JobError, PreparedItem, Preparer
-from backends.protocol import Chat, EmbedParameters, Item, Job, Text, Tokens
+from backends.protocol import Chat, EmbedParameters, Infill, Item, Job, Text, Tokens
 from backends.sentence.files import ModelFacts
 from backends.sentence.openai_tokens import OpenAITokens
 
@@ -61,8 +61,8 @@ class SentencePreparer(Preparer[SentenceItem]):
                 return self._openai_tokens.decode(ids, index)
             case Tokens(ids=ids):
                 return self._own_ids(ids, index)
-            case Chat():
-                raise JobError(f"Input {index} is a conversation; embeddings take text.", param="input")
+            case Chat() | Infill():
+                raise JobError(f"Input {index} is no plain text; embeddings take text.", param="input")
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         if self._facts.lower_case:

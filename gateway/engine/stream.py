@@ -41,7 +41,7 @@ class JobStream:
         *done, finished = self._outputs
         assert isinstance(finished, Finished)
         results = {output.item: output.result for output in done if isinstance(output, ItemDone)}
-        return [results[item] for item in range(len(self.job.items))], finished
+        return [results[item] for item in range(self.job.result_count)], finished
 
     def abort(self, reason: str = "client disconnected") -> None:
         """Nobody reads any more: end the job, in whatever phase it is."""
