@@ -115,18 +115,25 @@ class Vocabulary:
         tokens = C.llama_vocab_get_suppress_tokens(self.handle, ctypes.byref(count))
         return [int(tokens[index]) for index in range(count.value)]
 
-    def control_texts(self) -> list[str]:
-        """Texts that `parse_special` would turn into a control token."""
+    def control_tokens(self) -> list[int]:
+        """Tokens that are no text."""
         special = C.LLAMA_TOKEN_ATTR_CONTROL | C.LLAMA_TOKEN_ATTR_UNKNOWN
         attributes = C.llama_vocab_get_attr
-        ids = (token for token in range(self.size) if attributes(self.handle, token) & special)
-        return [text for text in map(self.text, ids) if text]
+        return [token for token in range(self.size) if attributes(self.handle, token) & special]
 
-    def _read_piece(self, token: int) -> bytes:
+    def control_texts(self) -> list[str]:
+        """Texts that `parse_special` would turn into a control token."""
+        return [text for text in map(self.text, self.control_tokens()) if text]
+
+    def pieces(self) -> list[bytes]:
+        """How each token is written, control tokens too."""
+        return [self._read_piece(token, special=True) for token in range(self.size)]
+
+    def _read_piece(self, token: int, *, special: bool = False) -> bytes:
         size = 64
         while True:
             buffer = ctypes.create_string_buffer(size)
-            length = int(C.llama_token_to_piece(self.handle, token, buffer, size, 0, False))
+            length = int(C.llama_token_to_piece(self.handle, token, buffer, size, 0, special))
             if length >= 0:
                 return buffer.raw[:length]
             size = -length

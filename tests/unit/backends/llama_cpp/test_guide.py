@@ -1,0 +1,143 @@
+"""Guides over a vocabulary of single bytes: triggers, masks and errors."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from llguidance import LLMatcher, LLTokenizer
+
+from backends.llama_cpp.guide import Guide, GuideError, TokenMask, TriggerWatch, parser_limits
+
+_TOKENIZER = LLTokenizer("byte")
+_PIECES = [bytes([byte]) for byte in range(256)]
+_MASK = TokenMask(_TOKENIZER.vocab_size)
+
+
+def _guide(lark: str, triggers: Sequence[str] = ()) -> Guide:
+    grammar = LLMatcher.grammar_from_lark(lark)
+    matcher = LLMatcher(_TOKENIZER, grammar, log_level=0, limits=parser_limits())
+    return Guide(matcher, _TOKENIZER, _MASK, _PIECES, triggers)
+
+
+def _row() -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
+    return np.zeros(_TOKENIZER.vocab_size, dtype=np.float32)
+
+
+def _allowed(guide: Guide) -> set[int]:
+    row = _row()
+    guide.mask(row)
+    return set(np.flatnonzero(row == 0).tolist())
+
+
+def test_only_what_the_grammar_allows_is_left() -> None:
+    guide = _guide('start: "a" ("b" | "c")')
+    assert _allowed(guide) == {ord("a")}
+    guide.accept(ord("a"))
+    assert _allowed(guide) == set(b"bc")
+
+
+def test_the_end_is_allowed_exactly_when_the_answer_is_whole() -> None:
+    guide = _guide("start: /ab*/")
+    assert not _allowed(guide) & set(_TOKENIZER.eos_tokens)
+    guide.accept(ord("a"))
+    assert _allowed(guide) == {ord("b"), *_TOKENIZER.eos_tokens}
+    assert not guide.stopped
+
+
+def test_after_the_end_there_is_nothing_but_the_end() -> None:
+    guide = _guide('start: "a"')
+    guide.accept(ord("a"))
+    assert guide.stopped
+    assert _allowed(guide) == set(_TOKENIZER.eos_tokens)
+    assert guide.forced() == []
+
+
+def test_allowed_counts_without_taking() -> None:
+    guide = _guide('start: "abc"')
+    assert guide.allowed(list(b"abx")) == 2
+    assert guide.allowed(list(b"abc")) == 3
+    assert _allowed(guide) == {ord("a")}
+
+
+def test_a_wrong_token_fails_this_guide_alone() -> None:
+    one, other = _guide('start: "ab"'), _guide('start: "ab"')
+    with pytest.raises(GuideError, match="grammar"):
+        one.accept(ord("x"))
+    with pytest.raises(GuideError):
+        one.mask(_row())
+    with pytest.raises(GuideError):
+        one.accept(ord("a"))
+    assert _allowed(other) == {ord("a")}
+
+
+def test_errors_do_not_tell_the_request() -> None:
+    guide = _guide('start: "secret"')
+    guide.accept(ord("s"))
+    with pytest.raises(GuideError) as caught:
+        guide.accept(ord("x"))
+    assert "secret" not in str(caught.value)
+
+
+def test_a_row_without_any_token_left_is_an_error() -> None:
+    row = _row()
+    row[ord("a")] = -np.inf
+    with pytest.raises(GuideError, match="rules out"):
+        _guide('start: "a"').mask(row)
+
+
+def test_a_sleeping_guide_allows_everything() -> None:
+    guide = _guide('start: "<t>" "a"', ["<t>"])
+    assert not guide.active
+    assert len(_allowed(guide)) == _TOKENIZER.vocab_size
+    assert guide.forced() == []
+    assert guide.allowed([1, 2, 3]) == 3
+    for token in b"any <t":
+        guide.accept(token)
+        assert not guide.active
+    guide.accept(ord(">"))
+    assert guide.active
+    assert _allowed(guide) == {ord("a")}
+    assert not guide.stopped
+
+
+def _cut(data: bytes, cuts: Sequence[int]) -> list[tuple[int, bytes]]:
+    borders = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
+    return [(number, data[a:b]) for number, (a, b) in enumerate(pairwise(borders))]
+
+
+@given(
+    before=st.text(alphabet="<t>é", max_size=20),
+    after=st.text(alphabet="<t>é", max_size=5),
+    cuts=st.lists(st.integers(1, 40), max_size=12),
+    triggers=st.lists(st.text(alphabet="<t>é", min_size=1, max_size=4), min_size=1, max_size=3),
+)
+def test_a_trigger_is_found_wherever_tokens_are_cut(
+    before: str, after: str, cuts: list[int], triggers: list[str]
+) -> None:
+    data = (before + triggers[0] + after).encode()
+    pieces = _cut(data, cuts)
+    watch = TriggerWatch(triggers)
+    seen = b""
+    for number, piece in pieces:
+        seen += piece
+        found = watch.feed(number, piece)
+        starts = [at for trigger in triggers if (at := seen.find(trigger.encode())) >= 0]
+        assert (found is not None) == bool(starts)
+        if found is not None:
+            rest, tokens = found
+            whole = b"".join(dict(pieces)[token] for token in tokens)
+            assert seen.endswith(rest + whole)
+            assert len(seen) - len(rest + whole) == min(starts)
+            assert tokens == list(range(number + 1 - len(tokens), number + 1))
+            return
+    pytest.fail("the trigger was never found")
+
+
+def test_a_watch_keeps_only_what_may_still_become_a_trigger() -> None:
+    watch = TriggerWatch(["abc"])
+    for _ in range(1000):
+        assert watch.feed(0, b"ab") is None
+    assert len(watch._recent) <= 2
