@@ -24,6 +24,8 @@ class AnswerFormat(Struct, frozen=True, array_like=True, omit_defaults=True):
     """Tags around reasoning; empty: the model has none."""
     in_reasoning: bool = False
     """The prompt ends inside an open reasoning tag."""
+    lead: str = ""
+    """End of the prompt that an answer's parser must know: `>>>`, where the prompt opens the first part."""
 
 
 class TextPiece(Struct, frozen=True):
