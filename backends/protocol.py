@@ -187,10 +187,14 @@ class Job(Message, frozen=True):
     traceparent: str = ""
 
     @property
+    def answers(self) -> int:
+        """Results to each item."""
+        return self.parameters.n if isinstance(self.parameters, GenerateParameters) else 1
+
+    @property
     def result_count(self) -> int:
         """How many ItemDone it gets: indices of outputs run from 0 to below this."""
-        answers = self.parameters.n if isinstance(self.parameters, GenerateParameters) else 1
-        return len(self.items) * answers
+        return len(self.items) * self.answers
 
 
 # --- gateway to worker --------------------------------------------------------------------------------

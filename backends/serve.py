@@ -170,7 +170,7 @@ class Worker:
 
     def _capacity(self) -> Capacity:
         capacity = self._engine.capacity()
-        preparing = sum(len(job.items) for job in self._preparing.values())
+        preparing = sum(job.result_count for job in self._preparing.values())
         return msgspec.structs.replace(capacity, queued=capacity.queued + preparing, received=self._received)
 
     def _flush(self, stats: StepStats) -> None:

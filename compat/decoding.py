@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from compat.errors import InvalidRequest
+from compat.errors import InvalidRequest, missing
 from compat.scan import holds_nul, scan
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ def decode_part(raw: bytes, decoder: msgspec.json.Decoder[T], root: str) -> T:
     except msgspec.ValidationError as error:
         raise _explain(str(error), root) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        path = root + (_locate(raw) or "")
+        path = _joined(root, _locate(raw) or "")
         if path:
             raise InvalidRequest(
                 f"'{path}' is not valid JSON: it must be valid Unicode and finite numbers.",
@@ -61,13 +61,11 @@ def _explain(error: str, root: str) -> InvalidRequest:
     at = _AT.search(error)
     path = (at["path"] if at else "").removesuffix("[...]").lstrip(".")
     text = error[: at.start()] if at else error
-    base = (root + path if path.startswith("[") else f"{root}.{path}" if path else root) if root else path
+    base = _joined(root, path)
     if field := _FIELD.match(text):
         param = f"{base}.{field['name']}".lstrip(".")[:_MAX_PARAM]
         if field["fault"] == "missing required":
-            return InvalidRequest(
-                f"Missing required parameter: '{param}'.", param, "missing_required_parameter"
-            )
+            return missing(param)
         return InvalidRequest(f"Unknown parameter: '{param}'.", param, "unknown_parameter")
     param = base[:_MAX_PARAM]
     text = text[:_MAX_PARAM].replace("`", "")
@@ -75,6 +73,10 @@ def _explain(error: str, root: str) -> InvalidRequest:
         return InvalidRequest(f"The request body must be a JSON object: {text}.", None, "invalid_type")
     code = "invalid_type" if ", got " in text else "invalid_value"
     return InvalidRequest(f"Invalid '{param}': {text}.", param, code)
+
+
+def _joined(root: str, path: str) -> str:
+    return root + path if not root or not path or path.startswith("[") else f"{root}.{path}"
 
 
 def _locate(body: bytes) -> str | None:

@@ -23,3 +23,8 @@ def unsupported(param: str, message: str = "") -> InvalidRequest:
 def invalid(param: str, message: str) -> InvalidRequest:
     """A parameter with a value that cannot be accepted."""
     return InvalidRequest(f"Invalid '{param}': {message}", param, "invalid_value")
+
+
+def missing(param: str) -> InvalidRequest:
+    """A parameter that the request must give."""
+    return InvalidRequest(f"Missing required parameter: '{param}'.", param, "missing_required_parameter")

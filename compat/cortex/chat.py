@@ -1,23 +1,26 @@
 """`/api/v1/llm/chat`, the older route: a short way to ask a chat model.
 
 Request: one of `messages` (as in `/v1/chat/completions`), `prompt` or `message` (a single user text), and
-optionally `system`, `model` (default: the first chat model), `stream` and the sampling parameters.
+optionally `system`, `model` (default: the first chat model), `stream`, the sampling parameters and what
+the answer must match (`response_format`, `regex`, `grammar`). Tools and several answers are for
+`/v1/chat/completions`.
 
-Answer: `{"id", "model", "message": {"role", "content"}, "finish_reason", "usage"}`. With `stream`: SSE frames
-`{"delta": "…"}`, then one `{"done": true, "id", "model", "finish_reason", "usage"}`. Errors are as under /v1.
+Answer: `{"id", "model", "message": {"role", "content"}, "finish_reason", "usage"}`; the message of a model
+that reasons has `reasoning` too. With `stream`: SSE frames `{"delta": "…"}` (or `{"reasoning": "…"}`), then
+one `{"done": true, "id", "model", "finish_reason", "usage"}`. Errors are as under /v1.
 """
 
 from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from backends.protocol import Chat, Description, GenerateParameters, GenerationResult
+from backends.protocol import Chat, Delta, Description, GenerateParameters, GenerationResult
 from compat.decoding import decode
-from compat.errors import InvalidRequest
+from compat.errors import InvalidRequest, unsupported
 from compat.openai.answers import Answer, encode, event, quote
-from compat.openai.chat import RequestMessage, conversation
+from compat.openai.messages import RequestMessage, calls_in, conversation
 from compat.openai.sampling import SamplingRequest, generate_parameters, refuse_more_than_one
 
 
@@ -38,6 +41,7 @@ class CortexUsage(Struct, frozen=True):
 class CortexMessage(Struct, frozen=True):
     role: Literal["assistant"]
     content: str
+    reasoning: str | UnsetType = UNSET
 
 
 class CortexChat(Struct, frozen=True):
@@ -73,8 +77,10 @@ def cortex_conversation(request: CortexChatRequest) -> Chat:
             "Give exactly one of 'messages', 'prompt' and 'message'.", param, "invalid_value"
         )
     text = request.prompt if request.prompt is not None else request.message
-    messages = request.messages if text is None else [RequestMessage("user", text)]
-    return conversation(messages or [], request.system)
+    messages = (request.messages or []) if text is None else [RequestMessage("user", text)]
+    if (path := calls_in(messages)) is not None:
+        raise unsupported(path, "This route knows no tools; /v1/chat/completions does.")
+    return conversation(messages, request.system)
 
 
 def cortex_parameters(request: CortexChatRequest, description: Description) -> GenerateParameters:
@@ -85,12 +91,12 @@ def cortex_parameters(request: CortexChatRequest, description: Description) -> G
 
 def render_cortex_chat(answer: Answer, results: Sequence[GenerationResult]) -> bytes:
     result = results[0]
-    message = CortexMessage("assistant", result.text)
+    message = CortexMessage("assistant", result.text, result.reasoning or UNSET)
     return encode(CortexChat(answer.id, answer.model, message, result.finish_reason, _usage(result)))
 
 
 class CortexChunks:
-    """Frames of one stream; the parts of a stream are those of `compat.openai.chat_answers.ChatChunks`."""
+    """Frames of one stream; the parts of a stream are those of `compat.openai.chat_chunks.ChatChunks`."""
 
     def __init__(self, answer: Answer) -> None:
         self._answer = answer
@@ -98,8 +104,10 @@ class CortexChunks:
     def opening(self) -> bytes:
         return b""
 
-    def delta(self, item: int, text: str) -> bytes:
-        return b'data: {"delta":' + quote(text) + b"}\n\n"
+    def delta(self, delta: Delta) -> bytes:
+        reasoning = b'data: {"reasoning":' + quote(delta.reasoning) + b"}\n\n" if delta.reasoning else b""
+        text = b'data: {"delta":' + quote(delta.text) + b"}\n\n" if delta.text else b""
+        return reasoning + text
 
     def finish(self, item: int, result: GenerationResult) -> bytes:
         return b""

@@ -39,15 +39,25 @@ class Usage(Struct, frozen=True):
     completion_tokens_details: CompletionTokensDetails = CompletionTokensDetails()
 
 
-def usage_of(results: Sequence[GenerationResult]) -> Usage:
-    """Usage of all items together."""
-    prompt = sum(result.prompt_tokens for result in results)
+def usage_of(results: Sequence[GenerationResult], answers: int = 1) -> Usage:
+    """Usage of all items together, `answers` results each: an item's prompt was computed once."""
+    prompts = results[::answers]
+    prompt = sum(result.prompt_tokens for result in prompts)
     completion = sum(result.completion_tokens for result in results)
-    cached = sum(result.cached_tokens for result in results)
-    return Usage(prompt, completion, prompt + completion, PromptTokensDetails(cached))
+    return Usage(
+        prompt,
+        completion,
+        prompt + completion,
+        PromptTokensDetails(sum(result.cached_tokens for result in prompts)),
+        CompletionTokensDetails(
+            reasoning_tokens=sum(result.reasoning_tokens for result in results),
+            accepted_prediction_tokens=sum(result.accepted_draft_tokens for result in results),
+        ),
+    )
 
 
-def encode(answer: Struct) -> bytes:
+def encode(answer: object) -> bytes:
+    """As JSON. Floats must be finite."""
     return _encoder.encode(answer)
 
 
@@ -65,10 +75,14 @@ DONE = b"data: [DONE]\n\n"
 
 
 class ChunkFrames:
-    """What the frames of every stream of generations share; `head` is a chunk up to its choices."""
+    """What the frames of every stream of generations share.
 
-    def __init__(self, head: bytes, include_usage: bool) -> None:
+    `head` is a chunk up to its choices; `answers` is how many each item gets.
+    """
+
+    def __init__(self, head: bytes, include_usage: bool, answers: int) -> None:
         self._head = head
+        self._answers = answers
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
         self._include_usage = include_usage
 
@@ -76,4 +90,4 @@ class ChunkFrames:
         """The usage chunk if it is wanted, and the end."""
         if not self._include_usage:
             return DONE
-        return self._head + b'],"usage":' + encode(usage_of(results)) + b"}\n\n" + DONE
+        return self._head + b'],"usage":' + encode(usage_of(results, self._answers)) + b"}\n\n" + DONE

@@ -3,55 +3,43 @@
 Owns the request's shape and its translation. Must not know HTTP, the engine or configuration.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw
 
-from backends.protocol import Chat, ChatMessage, Description, GenerateParameters
+from backends.protocol import Chat, Description, GenerateParameters
 from compat.decoding import decode
-from compat.errors import InvalidRequest, invalid, unsupported
+from compat.errors import invalid, unsupported
+from compat.openai.chat_answers import ChatForm
+from compat.openai.json_text import object_text
+from compat.openai.messages import RequestMessage, calls_in, conversation
+from compat.openai.raw import ABSENT, is_given, refuse_unless_harmless
 from compat.openai.sampling import (
-    ABSENT,
     Count,
     SamplingRequest,
+    check_answers,
     generate_parameters,
-    refuse_more_than_one,
-    refuse_unless_harmless,
+    require,
 )
+from compat.openai.tools import FunctionDefinition, ToolUse, read_functions, read_tools
 
-
-class ContentPart(Struct, frozen=True, forbid_unknown_fields=True):
-    """One part of a message. Only text is read; other kinds' fields are known so as to refuse the part."""
-
-    type: str
-    text: str | None = None
-    prompt_cache_breakpoint: Raw = ABSENT
-    """Accepted: a hint that changes no answer."""
-    image_url: Raw = ABSENT
-    input_audio: Raw = ABSENT
-    file: Raw = ABSENT
-    refusal: Raw = ABSENT
-
-
-class RequestMessage(Struct, frozen=True, forbid_unknown_fields=True):
-    role: str
-    content: str | list[ContentPart] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    # What clients echo of earlier answers; accepted where it says nothing.
-    refusal: str | None = None
-    annotations: Raw = ABSENT
-    audio: Raw = ABSENT
-    tool_calls: Raw = ABSENT
-    function_call: Raw = ABSENT
-    reasoning_content: Raw = ABSENT
-    reasoning: Raw = ABSENT
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     messages: list[RequestMessage]
     max_completion_tokens: Count | None = None
+    tools: list[Raw] | None = None
+    tool_choice: Raw = ABSENT
+    parallel_tool_calls: bool | None = None
+    functions: list[FunctionDefinition] | None = None
+    function_call: Raw = ABSENT
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
+    reasoning_effort: ReasoningEffort | None = None
+    chat_template_kwargs: Raw = ABSENT
+    """Further variables for the model's chat template, as vLLM and llama-server name them."""
     # Accepted and without effect: they steer OpenAI's own accounting and caches.
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
@@ -59,58 +47,42 @@ class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     # Known, and refused unless the value asks for nothing; see _HARMLESS.
     store: Raw = ABSENT
     service_tier: Raw = ABSENT
-    response_format: Raw = ABSENT
-    logprobs: Raw = ABSENT
-    top_logprobs: Raw = ABSENT
-    tools: Raw = ABSENT
-    tool_choice: Raw = ABSENT
-    parallel_tool_calls: Raw = ABSENT
-    functions: Raw = ABSENT
-    function_call: Raw = ABSENT
     modalities: Raw = ABSENT
     audio: Raw = ABSENT
     prediction: Raw = ABSENT
     web_search_options: Raw = ABSENT
     moderation: Raw = ABSENT
-    reasoning_effort: Raw = ABSENT
     verbosity: Raw = ABSENT
     prompt_cache_retention: Raw = ABSENT
     prompt_cache_options: Raw = ABSENT
+    chat_template: Raw = ABSENT
 
 
 _HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
-    "response_format": ({"type": "text"},),
-    "logprobs": (False,),
-    "top_logprobs": (0,),
-    "tools": ([],),
-    "tool_choice": ("none", "auto"),
-    "parallel_tool_calls": (True, False),
-    "functions": ([],),
-    "function_call": ("none", "auto"),
     "modalities": (["text"],),
     "audio": (),
     "prediction": (),
     "web_search_options": (),
     "moderation": (),
-    "reasoning_effort": ("none",),
     "verbosity": ("medium",),
     "prompt_cache_retention": ("in_memory",),
     "prompt_cache_options": (),
 }
-_HARMLESS_IN_MESSAGE: dict[str, tuple[Any, ...]] = {
-    "annotations": ([],),
-    "audio": (),
-    "tool_calls": ([],),
-    "function_call": (),
-    "reasoning_content": ("",),
-    "reasoning": ("",),
-}
-_ROLES = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
-_LATER_ROLES = ("tool", "function")
+_OUR_VARIABLES = (
+    "messages",
+    "tools",
+    "tool_choice",
+    "bos_token",
+    "eos_token",
+    "add_generation_prompt",
+    "chat_template",
+)
+"""What a template gets from us; a request may not replace it."""
 
 _decoder = msgspec.json.Decoder(ChatCompletionRequest)
+_variables = msgspec.json.Decoder(dict[str, Raw])
 
 
 def decode_chat(body: bytes) -> ChatCompletionRequest:
@@ -118,65 +90,90 @@ def decode_chat(body: bytes) -> ChatCompletionRequest:
     return decode(body, _decoder)
 
 
+def read_chat(body: bytes) -> tuple[ChatCompletionRequest, Chat]:
+    """The request and the conversation in it. As `decode_chat`."""
+    request = decode_chat(body)
+    use = _tool_use(request)
+    chat = conversation(request.messages)
+    return request, msgspec.structs.replace(
+        chat,
+        tools=use.tools,
+        tool_choice=use.choice,
+        allowed_tools=use.allowed,
+        parallel_tool_calls=request.parallel_tool_calls is not False and not request.functions,
+        reasoning_effort=request.reasoning_effort or "",
+        template_arguments=_template_arguments(request.chat_template_kwargs),
+    )
+
+
 def chat_parameters(request: ChatCompletionRequest, description: Description) -> GenerateParameters:
     """Raises InvalidRequest for a parameter that this server or the model does not honour."""
-    refuse_more_than_one(request.n)
     refuse_unless_harmless(request, _HARMLESS)
+    if is_given(request.chat_template):
+        raise unsupported("chat_template", "The chat template is the model's own; it cannot be replaced.")
     limit, older = request.max_completion_tokens, request.max_tokens
     if limit is not None and older is not None and limit != older:
         raise invalid("max_tokens", "it differs from 'max_completion_tokens'; give one of them.")
-    return generate_parameters(request, description, older if limit is None else limit)
+    _check_features(request, description)
+    answers = check_answers("n", request.n, request.model, description)
+    parameters = generate_parameters(request, description, older if limit is None else limit, answers)
+    return msgspec.structs.replace(parameters, logprobs=_logprobs(request, description))
 
 
-def conversation(messages: list[RequestMessage], system: str | None = None) -> Chat:
-    """The messages for the model's template; `system` and leading system or developer messages become one."""
-    if not messages:
-        raise invalid("messages", "it must hold at least one message.")
-    translated: list[ChatMessage] = []
-    leading = [] if system is None else [system]
-    for index, message in enumerate(messages):
-        one = _message(message, f"messages[{index}]")
-        if one.role == "system" and not translated:
-            leading.append(one.content)
-        else:
-            translated.append(one)
-    if leading:
-        translated.insert(0, ChatMessage("system", "\n\n".join(leading)))
-    return Chat(translated)
+def chat_form(request: ChatCompletionRequest) -> ChatForm:
+    """What decides the shape of the answer."""
+    return ChatForm(
+        answers=request.n or 1,
+        logprobs=bool(request.logprobs),
+        calls="function_call" if request.functions else "tool_calls" if request.tools else "none",
+    )
 
 
-def _message(message: RequestMessage, path: str) -> ChatMessage:
-    role = _ROLES.get(message.role)
-    if role is None:
-        if message.role in _LATER_ROLES:
-            raise unsupported(f"{path}.role", f"Messages of the role '{message.role}' are not supported.")
-        raise invalid(f"{path}.role", "it must be system, developer, user or assistant.")
-    try:
-        refuse_unless_harmless(message, _HARMLESS_IN_MESSAGE)
-    except InvalidRequest as error:
-        raise unsupported(f"{path}.{error.param}") from None
-    if message.tool_call_id is not None:
-        raise unsupported(f"{path}.tool_call_id")
-    content = _content(message, f"{path}.content")
-    return ChatMessage(role, content, message.name or "")  # type: ignore[arg-type]  # a value of _ROLES
+def _tool_use(request: ChatCompletionRequest) -> ToolUse:
+    older = not request.tools and (bool(request.functions) or is_given(request.function_call))
+    for name in ("tools", "tool_choice") if older else ("functions", "function_call"):
+        value = getattr(request, name)
+        if is_given(value) if isinstance(value, Raw) else value:
+            one, other = ("tools", "functions") if older else ("functions", "tools")
+            raise invalid(name, f"'{other}' is given too; '{one}' and '{other}' do not go together.")
+    if older:
+        return read_functions(request.functions, request.function_call)
+    return read_tools(request.tools, request.tool_choice)
 
 
-def _content(message: RequestMessage, path: str) -> str:
-    content = message.content
-    if isinstance(content, str):
-        return content
-    if content is None:
-        if message.role == "assistant":
-            return message.refusal or ""
-        raise invalid(path, "it is required, as a text or a list of text parts.")
-    texts = []
-    for index, part in enumerate(content):
-        if part.type != "text":
-            kind = part.type[:64]
-            raise unsupported(
-                f"{path}[{index}]", f"Content of the type '{kind}' is not supported: only text is."
-            )
-        if part.text is None:
-            raise invalid(f"{path}[{index}].text", "it is required.")
-        texts.append(part.text)
-    return "\n".join(texts)
+def _check_features(request: ChatCompletionRequest, description: Description) -> None:
+    """Refuse what has no field among the job's parameters, where the model does not support it."""
+    model = request.model
+    if request.tools or request.functions:
+        require("tools", model, description, "tools" if request.tools else "functions")
+    if (path := calls_in(request.messages)) is not None:
+        require("tools", model, description, path)
+    if request.reasoning_effort not in (None, "none"):
+        require("reasoning_effort", model, description)
+    if is_given(request.chat_template_kwargs) and bytes(request.chat_template_kwargs) != b"{}":
+        require("chat_template_kwargs", model, description)
+
+
+def _logprobs(request: ChatCompletionRequest, description: Description) -> int | None:
+    if not request.logprobs:
+        if request.top_logprobs:
+            raise invalid("top_logprobs", "it is only allowed when 'logprobs' is true.")
+        return None
+    require("logprobs", request.model, description)
+    if not request.top_logprobs:
+        return 0
+    require("top_logprobs", request.model, description)
+    most = description.limits.get("top_logprobs", request.top_logprobs)
+    if request.top_logprobs > most:
+        raise invalid("top_logprobs", f"the model gives at most {most}, got {request.top_logprobs}.")
+    return request.top_logprobs
+
+
+def _template_arguments(raw: Raw) -> str:
+    if not is_given(raw):
+        return ""
+    text = object_text(raw, "chat_template_kwargs")
+    for name in _variables.decode(text):
+        if name in _OUR_VARIABLES:
+            raise unsupported(f"chat_template_kwargs.{name}", f"'{name}' is not for a request to set.")
+    return "" if text == "{}" else text

@@ -1,26 +1,54 @@
-"""Chat answers as OpenAI shapes them: one object, or chunks whose bytes are built once a stream."""
+"""Whole chat answers as OpenAI shapes them; chat_chunks.py writes the streamed ones."""
 
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Raw, Struct, UnsetType
 
-from backends.protocol import GenerationResult
-from compat.openai.answers import Answer, ChunkFrames, Usage, encode, quote, usage_of
+from backends.protocol import GenerationResult, ToolCall
+from compat.openai.answers import Answer, Usage, encode, usage_of
+from compat.openai.logprobs import chat_logprobs
+
+Calls = Literal["none", "tool_calls", "function_call"]
 
 
-class AnswerMessage(Struct, frozen=True):
-    role: Literal["assistant"]
-    content: str
+class ChatForm(Struct, frozen=True):
+    """What of a request decides the shape of its answer."""
+
+    answers: int = 1
+    logprobs: bool = False
+    calls: Calls = "none"
+    """How a call is written; `function_call` is the older shape, which holds one."""
+
+
+class AnswerFunction(Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class AnswerCall(Struct, frozen=True):
+    id: str
+    type: Literal["function"]
+    function: AnswerFunction
+
+
+class AnswerMessage(Struct, frozen=True, kw_only=True):
+    role: Literal["assistant"] = "assistant"
+    content: str | None
     refusal: None = None
     annotations: list[str] = []
+    reasoning_content: str | UnsetType = UNSET
+    reasoning: str | UnsetType = UNSET
+    """The same under the two names that clients look for."""
+    tool_calls: list[AnswerCall] | UnsetType = UNSET
+    function_call: AnswerFunction | UnsetType = UNSET
 
 
 class ChatChoice(Struct, frozen=True):
     index: int
     message: AnswerMessage
     finish_reason: str
-    logprobs: None = None
+    logprobs: Raw | None = None
 
 
 class ChatCompletion(Struct, frozen=True, kw_only=True):
@@ -34,7 +62,7 @@ class ChatCompletion(Struct, frozen=True, kw_only=True):
     system_fingerprint: str
 
 
-def render_chat(answer: Answer, results: Sequence[GenerationResult]) -> bytes:
+def render_chat(answer: Answer, results: Sequence[GenerationResult], form: ChatForm) -> bytes:
     """The whole answer of a job that was not streamed."""
     return encode(
         ChatCompletion(
@@ -42,45 +70,42 @@ def render_chat(answer: Answer, results: Sequence[GenerationResult]) -> bytes:
             created=answer.created,
             model=answer.model,
             choices=[
-                ChatChoice(index, AnswerMessage("assistant", result.text), result.finish_reason)
+                ChatChoice(
+                    index,
+                    _message(result, form.calls),
+                    finish_reason(result, form.calls),
+                    chat_logprobs(result.logprobs) if form.logprobs else None,
+                )
                 for index, result in enumerate(results)
             ],
-            usage=usage_of(results),
+            usage=usage_of(results, form.answers),
             system_fingerprint=answer.fingerprint,
         )
     )
 
 
-class ChatChunks(ChunkFrames):
-    """Frames of one chat stream, in order: `opening`, `delta`…, `finish` an item, `closing`."""
+def finish_reason(result: GenerationResult, calls: Calls) -> str:
+    """Clients of the older shape wait for its own word."""
+    reason = result.finish_reason
+    return "function_call" if reason == "tool_calls" and calls == "function_call" else reason
 
-    def __init__(self, answer: Answer, items: int, include_usage: bool) -> None:
-        head = (
-            b'data: {"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,'
-            b'"service_tier":"default","system_fingerprint":%b,"choices":['
-            % (quote(answer.id), answer.created, quote(answer.model), quote(answer.fingerprint))
-        )
-        super().__init__(head, include_usage)
-        self._items = items
-        self._before = [self._head + b'{"index":%d,"delta":{"content":' % item for item in range(items)]
-        self._after = b'},"logprobs":null,"finish_reason":null}' + self._tail
 
-    def opening(self) -> bytes:
-        return b"".join(
-            self._head
-            + b'{"index":%d,"delta":{"role":"assistant","content":"","refusal":null},' % item
-            + b'"logprobs":null,"finish_reason":null}'
-            + self._tail
-            for item in range(self._items)
-        )
+def _message(result: GenerationResult, calls: Calls) -> AnswerMessage:
+    older = calls == "function_call"
+    made = result.tool_calls
+    reasoning = result.reasoning or UNSET
+    return AnswerMessage(
+        content=None if made and not result.text else result.text,
+        reasoning_content=reasoning,
+        reasoning=reasoning,
+        tool_calls=[_call(call) for call in made] if made and not older else UNSET,
+        function_call=_function(made[0]) if made and older else UNSET,
+    )
 
-    def delta(self, item: int, text: str) -> bytes:
-        return self._before[item] + quote(text) + self._after
 
-    def finish(self, item: int, result: GenerationResult) -> bytes:
-        reason = quote(result.finish_reason)
-        return (
-            self._head
-            + b'{"index":%d,"delta":{},"logprobs":null,"finish_reason":%b}' % (item, reason)
-            + self._tail
-        )
+def _call(call: ToolCall) -> AnswerCall:
+    return AnswerCall(call.id, "function", _function(call))
+
+
+def _function(call: ToolCall) -> AnswerFunction:
+    return AnswerFunction(call.name, call.arguments)

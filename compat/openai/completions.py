@@ -3,20 +3,23 @@
 Owns the request's shape and its translation. Must not know HTTP, the engine or configuration.
 """
 
-from typing import Any
+from typing import Annotated
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
-from backends.protocol import Description, GenerateParameters, Item
+from backends.protocol import Description, GenerateParameters, Infill, Item, Text
 from compat.decoding import decode
+from compat.errors import invalid
+from compat.openai.completion_answers import CompletionForm
 from compat.openai.inputs import read_inputs
 from compat.openai.sampling import (
-    ABSENT,
+    Answers,
     SamplingRequest,
+    check_answers,
+    check_total,
     generate_parameters,
-    refuse_more_than_one,
-    refuse_unless_harmless,
+    require,
 )
 
 DEFAULT_MAX_TOKENS = 16
@@ -26,19 +29,11 @@ DEFAULT_MAX_TOKENS = 16
 class CompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     prompt: Raw
     """A text, texts, token ids or lists of token ids; `read_inputs` tells them apart."""
-    # Known, and refused unless the value asks for nothing.
-    best_of: Raw = ABSENT
-    echo: Raw = ABSENT
-    logprobs: Raw = ABSENT
-    suffix: Raw = ABSENT
+    best_of: Answers | None = None
+    echo: bool | None = None
+    logprobs: Annotated[int, Meta(ge=0, le=5)] | None = None
+    suffix: str | None = None
 
-
-_HARMLESS: dict[str, tuple[Any, ...]] = {
-    "best_of": (1,),
-    "echo": (False,),
-    "logprobs": (),
-    "suffix": ("",),
-}
 
 _decoder = msgspec.json.Decoder(CompletionRequest)
 
@@ -50,14 +45,60 @@ def decode_completion(body: bytes) -> CompletionRequest:
 
 def completion_items(request: CompletionRequest, max_items: int) -> list[Item]:
     """The prompts, one item each. Raises InvalidRequest."""
-    return read_inputs(request.prompt, "prompt", max_items, allow_empty=False)
+    items = read_inputs(request.prompt, "prompt", max_items, allow_empty=bool(request.suffix))
+    form = completion_form(request)
+    check_total("best_of" if form.candidates > form.answers else "n", len(items), form.candidates, max_items)
+    return [_infill(item, request.suffix) for item in items] if request.suffix else items
 
 
 def completion_parameters(request: CompletionRequest, description: Description) -> GenerateParameters:
     """Raises InvalidRequest for a parameter that this server or the model does not honour."""
-    refuse_more_than_one(request.n)
-    refuse_unless_harmless(request, _HARMLESS)
+    _check_choices(request)
+    for name in ("echo", "suffix"):
+        if getattr(request, name):
+            require(name, request.model, description)
+    answers = max(
+        check_answers(name, getattr(request, name), request.model, description) for name in ("n", "best_of")
+    )
     limit = request.max_tokens
     if limit is None and "max_tokens" in description.parameters:
         limit = DEFAULT_MAX_TOKENS
-    return generate_parameters(request, description, limit)
+    parameters = generate_parameters(request, description, limit, answers)
+    return msgspec.structs.replace(
+        parameters, logprobs=_logprobs(request, description), echo=bool(request.echo)
+    )
+
+
+def completion_form(request: CompletionRequest) -> CompletionForm:
+    """What decides the shape of the answer."""
+    answers = request.n or 1
+    return CompletionForm(
+        answers=answers,
+        candidates=max(answers, request.best_of or 1),
+        logprobs=request.logprobs is not None,
+        echo=bool(request.echo),
+    )
+
+
+def _check_choices(request: CompletionRequest) -> None:
+    if request.best_of is not None:
+        if request.best_of < (request.n or 1):
+            raise invalid("best_of", "it must not be less than 'n'.")
+        if request.stream and request.best_of > (request.n or 1):
+            raise invalid("best_of", "the best answers cannot be streamed: they are known at the end.")
+    if request.echo and request.suffix:
+        raise invalid("echo", "it does not go together with 'suffix'.")
+
+
+def _logprobs(request: CompletionRequest, description: Description) -> int | None:
+    if request.logprobs is not None:
+        require("logprobs", request.model, description)
+        return request.logprobs
+    form = completion_form(request)
+    return 0 if form.candidates > form.answers else None  # the best are chosen by them
+
+
+def _infill(item: Item, suffix: str) -> Item:
+    if not isinstance(item, Text):
+        raise invalid("suffix", "it goes with prompts of text, not of token ids.")
+    return Infill(item.text, suffix)

@@ -1,28 +1,28 @@
-"""The sampling parameters that chat and completions share, and what they mean to a model.
+"""The parameters that every generation of text shares, and what they mean to a model.
 
 Owns ranges, limits and the check against what a model honours. Ranges are OpenAI's where it has the
-parameter; `top_k`, `min_p`, `typical_p`, `repeat_penalty`, `repeat_last_n` and `ignore_eos` are llama.cpp's
-and may stand in the body beside them (`extra_body` in the SDKs).
+parameter; `top_k`, `min_p`, `typical_p`, `repeat_penalty`, `repeat_last_n`, `ignore_eos` and `lora` are
+llama.cpp's, `reproducible` is our own; they may stand in the body beside OpenAI's (`extra_body` in the SDKs).
 """
 
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Raw, Struct
 
 from backends.protocol import Description, GenerateParameters
 from compat.errors import InvalidRequest, invalid, unsupported
+from compat.openai.adapters import AdapterScale, read_adapters
+from compat.openai.constraints import PARAMETER_OF_KIND, read_constraint
+from compat.openai.raw import ABSENT
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_BIASES = 1024
 
-ABSENT = Raw(b"null")
-"""Default of a field that is kept raw because only its harmless values are accepted."""
-
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=1, le=2**31 - 1)]
+Answers = Annotated[int, Meta(ge=1, le=128)]
 Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -50,7 +50,13 @@ class SamplingRequest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     logit_bias: dict[int, Annotated[float, Meta(ge=-100, le=100)]] | None = None
     ignore_eos: bool | None = None
     max_tokens: Count | None = None
-    n: Annotated[int, Meta(ge=1, le=128)] | None = None
+    n: Answers | None = None
+    response_format: Raw = ABSENT
+    regex: str | None = None
+    grammar: str | None = None
+    structured_outputs: Raw = ABSENT
+    reproducible: bool | None = None
+    lora: list[AdapterScale] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     user: str | None = None
@@ -75,9 +81,12 @@ _PLAIN = (
 
 
 def generate_parameters(
-    request: SamplingRequest, description: Description, max_tokens: int | None
+    request: SamplingRequest, description: Description, max_tokens: int | None, answers: int = 1
 ) -> GenerateParameters:
-    """The job's parameters. Raises InvalidRequest for one that the model does not honour."""
+    """The job's parameters. Raises InvalidRequest for one that the model does not honour.
+
+    `answers`: how many to each item; what that is called in the request has been checked by `check_answers`.
+    """
     given: dict[str, Any] = {}
     for name in _PLAIN:
         value = getattr(request, name)
@@ -88,19 +97,58 @@ def generate_parameters(
         given["max_tokens"] = max_tokens
     if request.ignore_eos:
         given["ignore_eos"] = True
+    if request.reproducible:
+        given["reproducible"] = True
     if request.stop is not None and request.stop != []:
         given["stop"] = _stops(request.stop)
     if request.logit_bias:
         given["logit_bias"] = _biases(request.logit_bias, description.vocabulary_size)
     for name in given:
-        if name not in description.parameters:
-            raise unsupported(name, f"The model '{request.model}' does not support '{name}'.")
-    return GenerateParameters(**given)
+        require(name, request.model, description)
+    return GenerateParameters(**given, **_bounds(request, description), n=answers)
+
+
+def _bounds(request: SamplingRequest, description: Description) -> dict[str, Any]:
+    """What the job calls otherwise than the request does."""
+    constraint = read_constraint(
+        request.response_format, request.regex, request.grammar, request.structured_outputs
+    )
+    if constraint is not None:
+        require(PARAMETER_OF_KIND[constraint.kind], request.model, description, constraint.param)
+    adapters: dict[str, float] = {}
+    if request.lora:
+        require("lora", request.model, description)
+        adapters = read_adapters(request.lora, description)
+    return {"constraint": constraint, "adapters": adapters}
+
+
+def require(name: str, model: str, description: Description, param: str = "") -> None:
+    """Raises InvalidRequest unless the model honours the parameter `name`; `param`: where it stands."""
+    if name not in description.parameters:
+        where = param or name
+        raise unsupported(where, f"The model '{model}' does not support '{where}'.")
+
+
+def check_answers(name: str, count: int | None, model: str, description: Description) -> int:
+    """How many answers the parameter `name` asks for. Raises InvalidRequest where that is too many."""
+    if count is None or count == 1:
+        return 1
+    require(name, model, description)
+    most = description.limits.get(name, count)
+    if count > most:
+        raise invalid(name, f"the model gives at most {most} answers, got {count}.")
+    return count
+
+
+def check_total(param: str, items: int, answers: int, most: int) -> None:
+    """Refuse a job of more answers than a request may have items."""
+    if items * answers > most:
+        raise invalid(param, f"{items} prompts with {answers} answers each are over the limit of {most}.")
 
 
 def refuse_more_than_one(n: int | None) -> None:
     if n is not None and n > 1:
-        raise unsupported("n", "'n' must be 1: this server gives one choice a request.")
+        raise unsupported("n", "'n' must be 1: this route gives one answer a request.")
 
 
 def streams_usage(request: SamplingRequest) -> bool:
@@ -110,26 +158,6 @@ def streams_usage(request: SamplingRequest) -> bool:
     if not request.stream:
         raise invalid("stream_options", "it is only allowed when 'stream' is true.")
     return bool(request.stream_options.include_usage)
-
-
-def refuse_unless_harmless(request: Struct, harmless: dict[str, tuple[Any, ...]]) -> None:
-    """Refuse every raw field of `harmless` that is given with another value than those listed."""
-    for name, allowed in harmless.items():
-        raw = getattr(request, name)
-        if raw is not ABSENT and not _is_one_of(bytes(raw), allowed):
-            raise unsupported(name)
-
-
-def _is_one_of(raw: bytes, allowed: tuple[Any, ...]) -> bool:
-    if raw == b"null":
-        return True
-    if len(raw) > 100:
-        return False
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return False
-    return any(type(value) is type(one) and value == one for one in allowed)
 
 
 def _stops(stop: str | list[str]) -> list[str]:

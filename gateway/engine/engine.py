@@ -293,7 +293,8 @@ class Engine:
                     open_job.stream.push(output)
                 case ItemDone(result=result):
                     open_job.first_at = open_job.first_at or now
-                    open_job.prompt_tokens += result.prompt_tokens
+                    if output.item % open_job.stream.job.answers == 0:  # computed once an item
+                        open_job.prompt_tokens += result.prompt_tokens
                     if isinstance(result, GenerationResult):
                         open_job.generation_tokens += result.completion_tokens
                     open_job.stream.push(output)

@@ -33,7 +33,7 @@ class JobEntry:
 
     @property
     def items(self) -> int:
-        return len(self.job.items)
+        return self.job.result_count
 
 
 @dataclass(slots=True)

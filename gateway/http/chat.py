@@ -6,13 +6,14 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from compat.openai.chat import chat_parameters, conversation, decode_chat
-from compat.openai.chat_answers import ChatChunks, render_chat
+from compat.openai.chat import chat_form, chat_parameters, read_chat
+from compat.openai.chat_answers import render_chat
+from compat.openai.chat_chunks import ChatChunks
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
 from gateway.http.disconnect import until_disconnect
-from gateway.http.generation import generate
+from gateway.http.generation import generate, rendered
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
@@ -20,19 +21,19 @@ from gateway.http.stream import open_stream
 def chat_route(services: Services) -> HTTPRouteHandler:
     @post("/v1/chat/completions", status_code=200)
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
-        body = await read_json(request, services.config, decode_chat)
+        body, chat = await read_json(request, services.config, read_chat)
         spec = services.model_for(body.model, "generate")
         with until_disconnect(request.receive):
-            chat = conversation(body.messages)
             include_usage = streams_usage(body)
             parameters = chat_parameters(body, await services.engine.description(spec.name))
+            form = chat_form(body)
             answer = new_answer("chatcmpl", spec)
             stream = services.submit(
                 request.scope, answer, "generate", parameters, [chat], stream=bool(body.stream)
             )
             if body.stream:
-                chunks = ChatChunks(answer, 1, include_usage)
+                chunks = ChatChunks(answer, form, include_usage)
                 return await open_stream(stream, chunks, services.config.timeouts)
-            return Answer(render_chat(answer, await generate(stream)))
+            return Answer(await rendered(await generate(stream), render_chat, answer, form))
 
     return chat_completions

@@ -7,12 +7,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from compat.openai.completion_answers import CompletionChunks, render_completion
-from compat.openai.completions import completion_items, completion_parameters, decode_completion
+from compat.openai.completions import (
+    completion_form,
+    completion_items,
+    completion_parameters,
+    decode_completion,
+)
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import off_loop, read_json
 from gateway.http.disconnect import until_disconnect
-from gateway.http.generation import generate
+from gateway.http.generation import generate, rendered
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
@@ -28,13 +33,14 @@ def completion_route(services: Services) -> HTTPRouteHandler:
             items = await off_loop(size, completion_items, body, config.limits.items_per_request)
             include_usage = streams_usage(body)
             parameters = completion_parameters(body, await services.engine.description(spec.name))
+            form = completion_form(body)
             answer = new_answer("cmpl", spec)
             stream = services.submit(
                 request.scope, answer, "generate", parameters, items, stream=bool(body.stream)
             )
             if body.stream:
-                chunks = CompletionChunks(answer, len(items), include_usage)
+                chunks = CompletionChunks(answer, len(items), form, include_usage)
                 return await open_stream(stream, chunks, config.timeouts)
-            return Answer(render_completion(answer, await generate(stream)))
+            return Answer(await rendered(await generate(stream), render_completion, answer, form))
 
     return completions

@@ -1,17 +1,37 @@
-"""The results of a job that is not streamed."""
+"""The results of a job that is not streamed, and their rendering."""
 
+import asyncio
+from collections.abc import Callable
 from typing import TypeVar
 
 from backends.protocol import EmbeddingResult, GenerationResult
+from compat.openai.answers import Answer
 from gateway.engine.errors import InternalError
 from gateway.engine.stream import JobStream
 
 R = TypeVar("R", GenerationResult, EmbeddingResult)
+F = TypeVar("F")
+
+_MANY_LOGPROBS = 1000
+"""More log-probabilities are rendered on a thread: it may take longer than the event loop may pause."""
 
 
 async def generate(stream: JobStream) -> list[GenerationResult]:
     """The texts of a generation, in the order of its items. Raises the job's GatewayError."""
     return await _results(stream, GenerationResult)
+
+
+async def rendered(
+    results: list[GenerationResult],
+    render: Callable[[Answer, list[GenerationResult], F], bytes],
+    answer: Answer,
+    form: F,
+) -> bytes:
+    """The bytes of the answer."""
+    logprobs = sum(1 + len(token.top) for result in results for token in result.logprobs)
+    if logprobs <= _MANY_LOGPROBS:
+        return render(answer, results, form)
+    return await asyncio.to_thread(render, answer, results, form)
 
 
 async def embed(stream: JobStream) -> list[EmbeddingResult]:

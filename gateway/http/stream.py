@@ -13,7 +13,7 @@ from litestar.types import Receive, Scope, Send
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import AppStatus, SendTimeoutError
 
-from backends.protocol import Delta, Finished, GenerationResult, ItemDone
+from backends.protocol import CallDelta, Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
 from gateway.http.disconnect import cut_off
@@ -29,7 +29,7 @@ class Chunks(Protocol):
     """How an API writes a stream: each part is ready-made SSE bytes, or empty."""
 
     def opening(self) -> bytes: ...
-    def delta(self, item: int, text: str) -> bytes: ...
+    def delta(self, delta: Delta) -> bytes: ...
     def finish(self, item: int, result: GenerationResult) -> bytes: ...
     def closing(self, results: Sequence[GenerationResult]) -> bytes: ...
 
@@ -82,14 +82,21 @@ class EventStream:
 
     def _frame(self, output: StreamOutput) -> bytes:
         if isinstance(output, Delta):
-            return self._chunks.delta(output.item, output.text) if output.text else b""
+            return self._chunks.delta(output)
         if isinstance(output, ItemDone):
             result = output.result
             assert isinstance(result, GenerationResult)
             self._results[output.item] = result
-            text = self._chunks.delta(output.item, result.text) if result.text else b""
-            return text + self._chunks.finish(output.item, result)
+            return self._chunks.delta(_rest(output, result)) + self._chunks.finish(output.item, result)
         return self._chunks.closing([self._results[item] for item in sorted(self._results)])
+
+
+def _rest(done: ItemDone, result: GenerationResult) -> Delta:
+    """What of an answer had not gone out piece by piece."""
+    calls = [
+        CallDelta(index, call.arguments, call.id, call.name) for index, call in enumerate(result.tool_calls)
+    ]
+    return Delta(done.job_id, done.item, result.text, 0, result.reasoning, calls, result.logprobs)
 
 
 async def open_stream(stream: JobStream, chunks: Chunks, timeouts: TimeoutsConfig) -> EventStream:

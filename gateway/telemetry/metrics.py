@@ -84,6 +84,12 @@ class Metrics:
         self._preemptions = self._counter(
             "preemptions", "Sequences put off because the KV cache was full", model
         )
+        self._prefix_queries = self._counter(
+            "prefix_cache_queries", "Prompt tokens looked up in the prefix cache", model
+        )
+        self._prefix_hits = self._counter("prefix_cache_hits", "Of those, tokens found there", model)
+        self._drafts = self._counter("spec_decode_num_draft_tokens", "Tokens foretold by speculation", model)
+        self._accepted = self._counter("spec_decode_num_accepted_tokens", "Of those, tokens that came", model)
         self._worker_events = self._counter("worker_events", "Starts and ends of workers", ("model", "event"))
         self._load = self._histogram("model_load_seconds", "Start of a worker to ready", model, _LATENCY_S)
 
@@ -99,6 +105,12 @@ class Metrics:
         self._http.labels(route, method, str(status)).observe(duration_s)
 
     def step(self, model: str, stats: StepStats) -> None:
+        if stats.prefix_queries:
+            self._prefix_queries.labels(model).inc(stats.prefix_queries)
+            self._prefix_hits.labels(model).inc(stats.prefix_hits)
+        if stats.draft_tokens:
+            self._drafts.labels(model).inc(stats.draft_tokens)
+            self._accepted.labels(model).inc(stats.draft_accepted)
         if not stats.batch_items and not stats.prefill_tokens:
             return
         self._step.labels(model).observe(stats.step_s)

@@ -81,7 +81,21 @@ CASES: dict[str, tuple[str, bytes, str | None]] = {
     "messages of strings": (CHAT, message('"hi"'), "messages[0]"),
     "message without a role": (CHAT, message('{"content":"hi"}'), "messages[0].role"),
     "unknown role": (CHAT, message('{"role":"wizard","content":"hi"}'), "messages[0].role"),
-    "tool role": (CHAT, message('{"role":"tool","content":"hi"}'), "messages[0].role"),
+    "tool role without an id": (
+        CHAT,
+        message('{"role":"tool","content":"hi"}'),
+        "messages[0].tool_call_id",
+    ),
+    "tool role that answers nothing": (
+        CHAT,
+        message('{"role":"tool","content":"hi","tool_call_id":"1"}'),
+        "messages[0].tool_call_id",
+    ),
+    "function role that answers nothing": (
+        CHAT,
+        message('{"role":"function","content":"hi","name":"f"}'),
+        "messages[0].name",
+    ),
     "user without content": (CHAT, message('{"role":"user"}'), "messages[0].content"),
     "content of a number": (CHAT, message('{"role":"user","content":4}'), "messages[0].content"),
     "picture": (
@@ -97,9 +111,25 @@ CASES: dict[str, tuple[str, bytes, str | None]] = {
         message('{"role":"user","content":[{"type":"text"}]}'),
         "messages[0].content[0].text",
     ),
-    "tool calls": (
+    "tool call without a function": (
         CHAT,
         message('{"role":"assistant","content":null,"tool_calls":[{"id":"1"}]}'),
+        "messages[0].tool_calls[0].function",
+    ),
+    "tool calls of a model without tools": (
+        CHAT,
+        message(
+            '{"role":"assistant","content":null,'
+            '"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}'
+        ),
+        "messages[0].tool_calls",
+    ),
+    "a user's tool calls": (
+        CHAT,
+        message(
+            '{"role":"user","content":"x",'
+            '"tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]}'
+        ),
         "messages[0].tool_calls",
     ),
     "temperature over 2": (CHAT, chat('"temperature":2.1'), "temperature"),
@@ -108,12 +138,40 @@ CASES: dict[str, tuple[str, bytes, str | None]] = {
     "max_tokens of 0": (CHAT, chat('"max_tokens":0'), "max_tokens"),
     "max_tokens twice": (CHAT, chat('"max_tokens":1,"max_completion_tokens":2'), "max_tokens"),
     "parameter of another model": (CHAT, chat('"min_p":0.1'), "min_p"),
-    "tools": (CHAT, chat('"tools":[{"type":"function"}]'), "tools"),
+    "tools": (CHAT, chat('"tools":[{"type":"function","function":{"name":"f"}}]'), "tools"),
+    "tool without a function": (CHAT, chat('"tools":[{"type":"function"}]'), "tools[0].function"),
+    "tools of numbers": (CHAT, chat('"tools":[1]'), "tools[0]"),
+    "bad UTF-8 in a tool": (
+        CHAT,
+        chat('"tools":[{"type":"function","function":{"name":"\udcff"}}]'),
+        "tools[0].function.name",
+    ),
+    "a lone surrogate in a schema": (
+        CHAT,
+        chat('"tools":[{"type":"function","function":{"name":"f","parameters":{"title":"\\ud800"}}}]'),
+        "tools[0].function.parameters.title",
+    ),
     "functions": (CHAT, chat('"functions":[{"name":"f"}]'), "functions"),
     "required tool": (CHAT, chat('"tool_choice":"required"'), "tool_choice"),
     "logprobs": (CHAT, chat('"logprobs":true'), "logprobs"),
     "top_logprobs": (CHAT, chat('"top_logprobs":3'), "top_logprobs"),
-    "JSON schema": (CHAT, chat('"response_format":{"type":"json_schema"}'), "response_format"),
+    "JSON schema that is not there": (
+        CHAT,
+        chat('"response_format":{"type":"json_schema"}'),
+        "response_format.json_schema",
+    ),
+    "JSON schema": (
+        CHAT,
+        chat('"response_format":{"type":"json_schema","json_schema":{"name":"x","schema":{}}}'),
+        "response_format.json_schema.schema",
+    ),
+    "regular expression": (CHAT, chat('"regex":"a+"'), "regex"),
+    "grammar": (COMPLETION, b'{"model":"talker","prompt":"a","grammar":"root ::= \\"a\\""}', "grammar"),
+    "adapters": (CHAT, chat('"lora":[{"name":"x"}]'), "lora"),
+    "reproducible": (CHAT, chat('"reproducible":true'), "reproducible"),
+    "a chat template": (CHAT, chat('"chat_template":"{{ 1 }}"'), "chat_template"),
+    "template arguments": (CHAT, chat('"chat_template_kwargs":{"a":1}'), "chat_template_kwargs"),
+    "unknown effort": (CHAT, chat('"reasoning_effort":"huge"'), "reasoning_effort"),
     "JSON object": (CHAT, chat('"response_format":{"type":"json_object"}'), "response_format"),
     "stored": (CHAT, chat('"store":true'), "store"),
     "audio": (CHAT, chat('"modalities":["text","audio"]'), "modalities"),
@@ -155,6 +213,18 @@ CASES: dict[str, tuple[str, bytes, str | None]] = {
     "older route with nothing": (OLDER, b"{}", "messages"),
     "older route with two": (OLDER, b'{"prompt":"a","message":"b"}', "message"),
     "older route, unknown parameter": (OLDER, b'{"prompt":"a","wat":1}', "wat"),
+    "older route with tools": (OLDER, b'{"prompt":"a","tools":[]}', "tools"),
+    "older route with a tool's answer": (
+        OLDER,
+        b'{"messages":[{"role":"tool","content":"a","tool_call_id":"1"}]}',
+        "messages[0].role",
+    ),
+    "older route, two answers": (OLDER, b'{"prompt":"a","n":2}', "n"),
+    "older route, a format the model does not know": (
+        OLDER,
+        b'{"prompt":"a","response_format":{"type":"json_object"}}',
+        "response_format",
+    ),
     "2 million empty arrays": (
         EMBEDDING,
         b'{"model":"org/embedder","input":[' + b"[]," * 2_000_000 + b"[]]}",
