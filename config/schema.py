@@ -107,8 +107,20 @@ class DeviceConfig(Settings, frozen=True, kw_only=True):
     """Memory that models may take on it."""
 
 
-class LlamaCppParameters(Settings, frozen=True, kw_only=True):
-    """`parameters:` of a model with `backend: llama_cpp`."""
+class GgufParameters(Settings, frozen=True, kw_only=True):
+    """How a GGUF file is loaded, whatever it serves."""
+
+    n_gpu_layers: Annotated[int, Meta(ge=-1)] | Literal["auto"] = "auto"
+    """Layers on the GPU; auto: all where the build has a GPU, else none."""
+    n_threads: Positive | Literal["auto"] = "auto"
+    """Threads for computing (of generation: for decoding); auto: this process's cores."""
+    flash_attn: bool | Literal["auto"] = "auto"
+    use_mmap: bool = True
+    use_mlock: bool = False
+
+
+class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: llama_cpp` and `tasks: [generate]`."""
 
     n_ctx: Positive | Literal["auto"] = "auto"
     """KV cells shared by all running sequences, tokens; auto: the training context, as memory allows."""
@@ -118,22 +130,33 @@ class LlamaCppParameters(Settings, frozen=True, kw_only=True):
     """Most tokens in one decode call."""
     n_ubatch: Annotated[int, Meta(ge=1, le=65536)] = 512
     """Most tokens the backend computes at once."""
-    n_gpu_layers: Annotated[int, Meta(ge=-1)] | Literal["auto"] = "auto"
-    """Layers on the GPU; auto: all where the build has a GPU, else none."""
-    n_threads: Positive | Literal["auto"] = "auto"
-    """Threads for decoding; auto: the physical share of this process's cores."""
     n_threads_batch: Positive | Literal["auto"] = "auto"
     """Threads for prefill; auto: as n_threads."""
-    flash_attn: bool | Literal["auto"] = "auto"
     type_k: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
     """Keys in the cache; auto: bf16 on the CPU with flash attention, where answers then do not depend on what
     else is decoded, f16 elsewhere. f16 makes prefill on the CPU a little faster."""
     type_v: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
     """Values in the cache; auto: f16."""
-    use_mmap: bool = True
-    use_mlock: bool = False
     max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
+
+
+class LlamaCppEmbeddingParameters(GgufParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: llama_cpp` and `tasks: [embed]`."""
+
+    pooling: Literal["auto", "mean", "cls", "last"] = "auto"
+    """How token vectors become one; auto: as the file says, else mean for encoders and last for decoders."""
+    normalize: bool = True
+    """Vectors of length 1."""
+    n_ctx: Positive | Literal["auto"] = "auto"
+    """Longest input, tokens; longer is a 400. auto: what the model was trained for, but at most 2048 where an
+    input must be computed in one piece, which costs memory (it need not where a causal model pools last)."""
+    n_ubatch: Annotated[int, Meta(ge=1, le=65536)] = 512
+    """Tokens of several inputs computed at once; a longer input goes alone."""
+    n_seq_max: Annotated[int, Meta(ge=1, le=256)] = 64
+    """Inputs computed at once."""
+    token_input: Literal["model", "cl100k"] = "model"
+    """What integer input means: the model's own ids, or OpenAI cl100k ids that are decoded to text first."""
 
 
 class SentenceParameters(Settings, frozen=True, kw_only=True):

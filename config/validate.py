@@ -10,10 +10,19 @@ import msgspec
 from msgspec import Struct
 
 from config.errors import ConfigError, unknown_key
-from config.schema import Config, LlamaCppParameters, ModelSpec, SentenceParameters
+from config.schema import (
+    Config,
+    LlamaCppEmbeddingParameters,
+    LlamaCppParameters,
+    ModelSpec,
+    SentenceParameters,
+)
 
-PARAMETERS: dict[str, type[Struct]] = {"llama_cpp": LlamaCppParameters, "sentence": SentenceParameters}
-"""Parameters of the built-in backends; other backends check their own when they describe a model."""
+PARAMETERS: dict[str, dict[str, type[Struct]]] = {
+    "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},
+    "sentence": {"embed": SentenceParameters},
+}
+"""Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 
 SAMPLING_DEFAULTS = (
     "temperature",
@@ -113,12 +122,22 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
         yield f"{path}.tasks: name at least one task"
     if model.sha256 is not None and not _is_sha256(model.sha256):
         yield f"{path}.sha256: expected {_SHA256_DIGITS} hexadecimal digits"
-    if model.backend in PARAMETERS:
-        yield from check(model.parameters, PARAMETERS[model.backend], f"{path}.parameters")
+    by_task = PARAMETERS.get(model.backend, {})
+    expected = {by_task[task]: task for task in model.tasks if task in by_task}
+    if len(expected) == 1:
+        yield from check(model.parameters, next(iter(expected)), f"{path}.parameters")
+    elif expected:
+        yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
     if model.backend == "llama_cpp":
-        for key in model.defaults:
-            if key not in SAMPLING_DEFAULTS:
-                yield unknown_key(f"{path}.defaults.{key}", key, SAMPLING_DEFAULTS)
+        yield from _defaults(model, path)
+
+
+def _defaults(model: ModelSpec, path: str) -> Iterator[str]:
+    if "embed" in model.tasks and model.defaults:
+        yield f"{path}.defaults: a model that embeds samples nothing"
+    for key in model.defaults:
+        if key not in SAMPLING_DEFAULTS:
+            yield unknown_key(f"{path}.defaults.{key}", key, SAMPLING_DEFAULTS)
 
 
 def _is_sha256(text: str) -> bool:

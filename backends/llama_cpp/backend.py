@@ -9,9 +9,10 @@ from msgspec import field
 from backends.base import Backend, PreparedItem, Preparer
 from backends.chat.answer import AnswerFormat
 from backends.protocol import Description
-from config.schema import LlamaCppParameters, ModelSpec
+from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
 
 if TYPE_CHECKING:
+    from backends.llama_cpp.embedding.engine import LlamaEmbeddingEngine
     from backends.llama_cpp.engine import LlamaEngine
 
 
@@ -32,38 +33,58 @@ class PreparedPrompt(PreparedItem, omit_defaults=True):
 
 
 class LlamaCppBackend(Backend[PreparedPrompt]):
-    """Text generation from a GGUF file. Raises ValueError for a spec or a file that it cannot serve."""
+    """Generation or embeddings from a GGUF file. Raises ValueError for what it cannot serve."""
 
     prepared_type = PreparedPrompt
 
     def __init__(self, spec: ModelSpec, weights: Path) -> None:
         super().__init__(spec, _gguf_file(weights))
-        foreign = [task for task in spec.tasks if task != "generate"]
-        if foreign:
-            raise ValueError(f"{spec.name}: the llama_cpp backend serves the task generate, not {foreign[0]}")
-        self.parameters = msgspec.convert(spec.parameters, LlamaCppParameters)
-        self._engine: LlamaEngine | None = None
+        self._engine: LlamaEngine | LlamaEmbeddingEngine | None = None
+        self.parameters = _parameters(spec)
 
     def describe(self) -> Description:
-        from backends.llama_cpp.describe import describe
+        from backends.llama_cpp.describe import describe, describe_embedding
 
+        if isinstance(self.parameters, LlamaCppEmbeddingParameters):
+            return describe_embedding(self.spec, self.parameters, self.weights)
         return describe(self.spec, self.parameters, self.weights)
 
     def preparer(self) -> Preparer[PreparedPrompt]:
+        if isinstance(self.parameters, LlamaCppEmbeddingParameters):
+            from backends.llama_cpp.embedding.prepare import LlamaEmbeddingPreparer
+
+            return LlamaEmbeddingPreparer(self.spec, self.parameters, self.weights)
         from backends.llama_cpp.prepare import LlamaPreparer
 
         return LlamaPreparer(self.spec, self.parameters, self.weights)
 
-    def load(self, device: str) -> "LlamaEngine":
-        from backends.llama_cpp.load import load_engine
+    def load(self, device: str) -> "LlamaEngine | LlamaEmbeddingEngine":
+        if isinstance(self.parameters, LlamaCppEmbeddingParameters):
+            from backends.llama_cpp.embedding.engine import load_embedding_engine
 
-        self._engine = load_engine(self.spec, self.parameters, self.weights, device)
+            self._engine = load_embedding_engine(self.spec, self.parameters, self.weights, device)
+        else:
+            from backends.llama_cpp.load import load_engine
+
+            self._engine = load_engine(self.spec, self.parameters, self.weights, device)
         return self._engine
 
     def unload(self) -> None:
         if self._engine is not None:
             self._engine.close()
             self._engine = None
+
+
+def _parameters(spec: ModelSpec) -> LlamaCppParameters | LlamaCppEmbeddingParameters:
+    """A file is loaded for one task: generation and embeddings want different contexts."""
+    if spec.tasks == ["embed"]:
+        return msgspec.convert(spec.parameters, LlamaCppEmbeddingParameters)
+    if spec.tasks == ["generate"]:
+        return msgspec.convert(spec.parameters, LlamaCppParameters)
+    raise ValueError(
+        f"{spec.name}: a model of the llama_cpp backend serves the task generate or the task embed, "
+        f"not {', '.join(spec.tasks)}"
+    )
 
 
 def _gguf_file(weights: Path) -> Path:

@@ -1,14 +1,16 @@
 """What a GGUF file says about itself, without loading its weights."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from backends.llama_cpp.devices import device_kinds
+from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import open_model
 from backends.llama_cpp.sampling import HONOURED, check_defaults
 from backends.llama_cpp.sizes import Sizes
 from backends.protocol import Description
-from config.schema import LlamaCppParameters, ModelSpec
+from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
 
 _FACTS = {
     "architecture": "general.architecture",
@@ -28,12 +30,11 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
         vocabulary_size = model.vocabulary.size
     finally:
         model.close()
+    if not is_causal(metadata):
+        raise ValueError(f"{path.name} is an encoder: it writes no text; serve it with tasks: [embed]")
     sizes = Sizes.of(path, metadata, spec, parameters)
-    details = {fact: metadata[key] for fact, key in _FACTS.items() if key in metadata}
+    details = file_details(metadata)
     details["chat_template"] = "yes" if has_template else "no"
-    if metadata.get("general.file_type", "").isdigit():
-        name = C.llama_ftype_name(int(metadata["general.file_type"]))
-        details["quantisation"] = name.decode() if name else "unknown"
     return Description(
         tasks=["generate"],
         parameters=HONOURED,
@@ -44,3 +45,40 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
         details=details,
         device_kinds=device_kinds(parameters),
     )
+
+
+def describe_embedding(spec: ModelSpec, parameters: LlamaCppEmbeddingParameters, path: Path) -> Description:
+    """Raises ValueError for a file that gives no embeddings."""
+    model = open_model(path, vocab_only=True)
+    try:
+        metadata = model.metadata()
+        vocabulary_size = model.vocabulary.size
+        if C.llama_model_has_encoder(model.handle) and C.llama_model_has_decoder(model.handle):
+            raise ValueError(f"{path.name} is an encoder-decoder model: it gives no embeddings")
+    finally:
+        model.close()
+    facts = EmbeddingFacts.of(path, metadata, vocabulary_size, spec, parameters)
+    details = file_details(metadata)
+    details["pooling"] = facts.pooling
+    details["attention"] = "causal" if facts.causal else "both ways"
+    details["token_input"] = parameters.token_input
+    return Description(
+        tasks=["embed"],
+        parameters=[],
+        context_length=facts.context_length,
+        dimensions=facts.dimensions,
+        vocabulary_size=vocabulary_size,
+        memory_bytes=facts.memory_bytes,
+        licence=spec.licence or metadata.get("general.license", ""),
+        details=details,
+        device_kinds=device_kinds(parameters),
+    )
+
+
+def file_details(metadata: Mapping[str, str]) -> dict[str, str]:
+    """Facts for people, whatever the file serves."""
+    details = {fact: metadata[key] for fact, key in _FACTS.items() if key in metadata}
+    if metadata.get("general.file_type", "").isdigit():
+        name = C.llama_ftype_name(int(metadata["general.file_type"]))
+        details["quantisation"] = name.decode() if name else "unknown"
+    return details

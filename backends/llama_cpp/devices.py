@@ -1,15 +1,15 @@
 """Which devices this build of llama.cpp can use, and how many layers go to a GPU."""
 
 from backends.llama_cpp.library import C
-from config.schema import LlamaCppParameters, ModelSpec
+from config.schema import GgufParameters, ModelSpec
 
 
-def device_kinds(parameters: LlamaCppParameters) -> list[str]:
+def device_kinds(parameters: GgufParameters) -> list[str]:
     """Kinds of device that placement may choose from, best first."""
     return ["cuda", "cpu"] if _has_cuda() and parameters.n_gpu_layers != 0 else ["cpu"]
 
 
-def gpu_layers(spec: ModelSpec, parameters: LlamaCppParameters, device: str) -> int:
+def gpu_layers(spec: ModelSpec, parameters: GgufParameters, device: str) -> int:
     """Layers for the GPU; -1: all.
 
     Placement counts CUDA devices only, so `cpu` on a CUDA build means the CPU. On a Metal or Vulkan build it

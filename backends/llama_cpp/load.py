@@ -12,11 +12,11 @@ from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Context, open_model
 from backends.llama_cpp.sampling import check_defaults
 from backends.llama_cpp.sizes import Sizes
-from config.schema import LlamaCppParameters, ModelSpec
+from config.schema import GgufParameters, LlamaCppParameters, ModelSpec
 
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
 """ggml's numbers; the bindings do not name them all."""
-_FLASH_ATTENTION = {"auto": -1, False: 0, True: 1}
+FLASH_ATTENTION = {"auto": -1, False: 0, True: 1}
 _LOAD_MODES = {
     (False, False): "NONE",
     (True, False): "MMAP",
@@ -47,7 +47,7 @@ def load_engine(spec: ModelSpec, parameters: LlamaCppParameters, path: Path, dev
     )
 
 
-def model_settings(spec: ModelSpec, parameters: LlamaCppParameters, device: str) -> dict[str, Any]:
+def model_settings(spec: ModelSpec, parameters: GgufParameters, device: str) -> dict[str, Any]:
     """Fields of llama_model_params."""
     mode = _LOAD_MODES[(parameters.use_mmap and bool(C.llama_supports_mmap()), parameters.use_mlock)]
     settings: dict[str, Any] = {
@@ -73,7 +73,7 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.n_seq_max = parameters.n_seq_max
     params.n_threads = threads
     params.n_threads_batch = batch_threads
-    params.flash_attn_type = _FLASH_ATTENTION[parameters.flash_attn]
+    params.flash_attn_type = FLASH_ATTENTION[parameters.flash_attn]
     on_gpu = gpu_layers(spec, parameters, device) != 0
     # ggml's CPU flash attention computes a cache of one type by tiles, and so sums in another order for each
     # company; with two types it goes cell by cell, and an answer does not depend on its neighbours.

@@ -80,14 +80,19 @@ class Vocabulary:
         self.add_bos = bool(C.llama_vocab_get_add_bos(handle))
         self._pieces: dict[int, bytes] = {}
 
-    def tokenize(self, text: str, *, parse_special: bool) -> TokenArray:
-        """Ids of `text`, with no BOS or EOS added. Control tokens are seen only if `parse_special`."""
+    def tokenize(self, text: str, *, parse_special: bool, add_special: bool = False) -> TokenArray:
+        """Ids of `text`. Control tokens are seen only if `parse_special`.
+
+        `add_special`: with what the vocabulary puts around a text (BOS, EOS, SEP).
+        """
         data = text.encode("utf-8", "replace")
         room = len(data) + 8
         while True:
             ids = np.empty(room, dtype=np.int32)
             pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
-            count = int(C.llama_tokenize(self.handle, data, len(data), pointer, room, False, parse_special))
+            count = int(
+                C.llama_tokenize(self.handle, data, len(data), pointer, room, add_special, parse_special)
+            )
             if count >= 0:
                 return ids[:count].copy()
             room = -count

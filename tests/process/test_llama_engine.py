@@ -297,9 +297,10 @@ def test_a_failed_decode_fails_only_the_suspect(llm: Llm) -> None:
 
 
 def test_other_tasks_are_refused_by_name(smollm2_path: Path) -> None:
-    spec = ModelSpec(name="m", backend="llama_cpp", tasks=["generate", "embed"], source="x")
-    with pytest.raises(ValueError, match="embed"):
-        LlamaCppBackend(spec, smollm2_path)
+    for tasks in (["generate", "embed"], ["rerank"]):
+        spec = ModelSpec(name="m", backend="llama_cpp", tasks=tasks, source="x")  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"not {', '.join(tasks)}"):
+            LlamaCppBackend(spec, smollm2_path)
 
 
 def test_the_preparer_and_the_engine_agree_on_the_context(llm: Llm) -> None:

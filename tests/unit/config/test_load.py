@@ -122,6 +122,36 @@ def test_model_values_are_checked(file: Path, line: str, problem: str) -> None:
     assert problems(file, f"{base}    {line}\n") == [problem]
 
 
+GGUF = "models:\n  - {name: m, backend: llama_cpp, source: m.gguf, "
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "tasks: [embed], parameters: {pooling: cls, n_ctx: 512}",
+        "tasks: [generate], parameters: {max_step_ms: 9}",
+    ],
+)
+def test_a_gguf_file_generates_or_embeds(file: Path, model: str) -> None:
+    file.write_text(f"{GGUF}{model}}}\n")
+    assert load_config(file, {}).models
+
+
+@pytest.mark.parametrize(
+    ("model", "problem"),
+    [
+        ("tasks: [generate, embed]", "tasks: one entry serves generate or embed, not both"),
+        ("tasks: [embed], parameters: {max_step_ms: 9}", "parameters.max_step_ms: unknown setting"),
+        ("tasks: [generate], parameters: {pooling: cls}", "parameters.pooling: unknown setting"),
+        ("tasks: [embed], parameters: {pooling: rank}", "parameters.pooling: invalid enum value"),
+        ("tasks: [embed], defaults: {top_p: 1}", "defaults: a model that embeds samples nothing"),
+    ],
+)
+def test_what_one_task_knows_is_no_setting_of_the_other(file: Path, model: str, problem: str) -> None:
+    (found,) = problems(file, f"{GGUF}{model}}}\n")
+    assert found.startswith(f"models[0].{problem}")
+
+
 def test_a_key_that_stands_twice_is_refused_with_its_line(file: Path) -> None:
     file.write_text("server:\n  port: 1\n  port: 2\n")
     with pytest.raises(ConfigError, match=r"config.yaml:3:3: the key 'port' stands twice"):
