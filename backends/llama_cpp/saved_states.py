@@ -17,6 +17,7 @@ import numpy as np
 from msgspec import Struct
 
 from backends.llama_cpp.model import TokenArray
+from backends.llama_cpp.prefixes import common_prefix, is_prefix
 from backends.llama_cpp.state_files import Data, Header, StateFolder, state_name
 from backends.llama_cpp.state_writer import News, Remove, StateWriter, Write
 
@@ -296,21 +297,6 @@ class SavedStates:
         entry.data = None
         if not entry.stored:
             self._forget(entry)
-
-
-def common_prefix(left: TokenArray, right: TokenArray) -> int:
-    """How many leading tokens are equal."""
-    length = min(len(left), len(right))
-    if length == 0:
-        return 0
-    differs = left[:length] != right[:length]
-    first = int(differs.argmax())
-    return first if differs[first] else length
-
-
-def is_prefix(left: TokenArray, right: TokenArray) -> bool:
-    length = len(left)
-    return 0 < length <= len(right) and left[-1] == right[length - 1] and common_prefix(left, right) == length
 
 
 def _open_folder(disk: Path | None, disk_bytes: int, fingerprint: str) -> StateFolder | None:

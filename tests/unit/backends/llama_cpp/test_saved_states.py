@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.llama_cpp.model import TokenArray
-from backends.llama_cpp.saved_states import SavedStates, common_prefix
+from backends.llama_cpp.prefixes import common_prefix
+from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.state_files import StateFolder, state_name
 
 FLUSH_S = 10.0
