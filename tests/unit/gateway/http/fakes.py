@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from litestar import Litestar
 
 from backends.protocol import (
@@ -78,6 +79,8 @@ class FakeEngine:
         self.streams: list[JobStream] = []
         self.aborted: list[str] = []
         self.refusal: GatewayError | None = None
+        self.parameters = CHAT_DESCRIPTION.parameters
+        """What the chat model honours."""
         self.describe_blocked: asyncio.Event | None = None
         self.ready = True
         self.draining = False
@@ -89,7 +92,9 @@ class FakeEngine:
     async def description(self, model: str) -> Description:
         if self.describe_blocked is not None:
             await self.describe_blocked.wait()
-        return EMBED_DESCRIPTION if model == EMBED.name else CHAT_DESCRIPTION
+        if model == EMBED.name:
+            return EMBED_DESCRIPTION
+        return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
         if self.refusal is not None:
