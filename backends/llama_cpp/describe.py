@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from backends.llama_cpp.adapters import check_adapters, memory_bytes
 from backends.llama_cpp.devices import device_kinds
 from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.library import C
@@ -23,6 +24,7 @@ _FACTS = {
 def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Description:
     """Raises ValueError for a file that is no GGUF language model."""
     check_defaults(spec.defaults)
+    check_adapters(path, parameters.adapters)
     model = open_model(path, vocab_only=True)
     try:
         metadata = model.metadata()
@@ -40,10 +42,11 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
         parameters=HONOURED,
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
-        memory_bytes=sizes.memory_bytes,
+        memory_bytes=sizes.memory_bytes + (0 if spec.memory_bytes else memory_bytes(parameters.adapters)),
         licence=spec.licence or metadata.get("general.license", ""),
         details=details,
         device_kinds=device_kinds(parameters),
+        adapters=[file.name for file in parameters.adapters],
     )
 
 

@@ -39,6 +39,7 @@ from gateway.engine.stream import JobStream
 from gateway.engine.supervisor import Supervisor
 from gateway.telemetry.metrics import JobTimes, Metrics, ModelGauges, WorkerGauges
 from gateway.weights.errors import WeightsError
+from gateway.weights.located import Located, locate
 from gateway.weights.store import WeightsStore
 
 log = structlog.get_logger(__name__)
@@ -98,7 +99,7 @@ class Engine:
         self._registry = Registry(config.models)
         self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
         self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, self._post)
-        self._weights: dict[str, Path] = {}
+        self._located: dict[str, Located] = {}
         self._describing: dict[str, asyncio.Task[Description]] = {}
         self._open: dict[str, _OpenJob] = {}
         self._last_stats: dict[int, StepStats] = {}
@@ -182,13 +183,14 @@ class Engine:
 
     async def _describe(self, spec: ModelSpec) -> Description:
         try:
-            weights = await asyncio.to_thread(self._store.locate, spec)
-            fingerprint = await asyncio.to_thread(self._store.fingerprint, spec)
+            located = await asyncio.to_thread(locate, self._store, spec)
         except WeightsError as error:
             raise ModelNotPulled(str(error)) from None
         backend = self._config.backends.get(spec.backend, BackendConfig())
-        description = await describe(spec, backend, weights, fingerprint, self._cache_dir)
-        self._weights[spec.name] = weights
+        description = await describe(
+            located.spec, backend, located.weights, located.fingerprint, self._cache_dir
+        )
+        self._located[spec.name] = located
         self._post(events.ModelDescribed(spec.name, description))
         return description
 
@@ -316,12 +318,8 @@ class Engine:
             case events.JobEnded(job_id):
                 self._end(job_id, now)
             case events.StartWorker(worker_id, model, device):
-                load = Load(
-                    self._registry.specs[model],
-                    str(self._weights[model]),
-                    device,
-                    self._config.timeouts.prepare_s,
-                )
+                located = self._located[model]
+                load = Load(located.spec, str(located.weights), device, self._config.timeouts.prepare_s)
                 self._metrics.worker_event(model, "started")
                 self._supervisor.start(worker_id, load)
             case events.StopWorker(worker_id):
