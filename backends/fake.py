@@ -39,12 +39,15 @@ from backends.protocol import (
     Finished,
     GenerateParameters,
     GenerationResult,
+    Item,
     ItemDone,
     Job,
     Output,
     Result,
     StepStats,
+    TokenizeParameters,
 )
+from backends.tokens import TOKEN_TASKS, answer
 
 _HONOURED = [
     "max_tokens",
@@ -108,14 +111,11 @@ class FakePreparer(Preparer[FakeItem]):
         asked = parameters if isinstance(parameters, GenerateParameters) else GenerateParameters()
         return [self._checked(plan(item, asked)) for item in job.items]
 
+    def answer(self, job: Job) -> list[Result]:
+        return answer(job, FakeTokenizer())
+
     def _checked(self, item: FakeItem) -> FakeItem:
-        script = directives(item.text)
-        if "prepare-hang" in script:
-            time.sleep(3600)
-        if "prepare-die" in script:
-            os._exit(1)
-        if "prepare-refuse" in script:
-            raise JobError("refused as scripted", param="messages", code="scripted")
+        _strike_in_preparing(directives(item.text))
         if item.tokens > self._parameters.context_length:
             limit = self._parameters.context_length
             raise JobError(
@@ -124,6 +124,32 @@ class FakePreparer(Preparer[FakeItem]):
                 code="context_length_exceeded",
             )
         return item
+
+
+class FakeTokenizer:
+    """Tokens are bytes of UTF-8."""
+
+    size = 256
+
+    def encode(self, item: Item, parameters: TokenizeParameters) -> list[int]:
+        text = plan(item, GenerateParameters()).text
+        _strike_in_preparing(directives(text))
+        return list(text.encode())
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
+
+
+def _strike_in_preparing(script: dict[str, int]) -> None:
+    if "prepare-hang" in script:
+        time.sleep(3600)
+    if "prepare-die" in script:
+        os._exit(1)
+    if "prepare-refuse" in script:
+        raise JobError("refused as scripted", param="messages", code="scripted")
 
 
 def _strike(script: dict[str, int], done: int) -> None:
@@ -192,7 +218,7 @@ class FakeStepBackend(_FakeBackend):
     def describe(self) -> Description:
         parameters = _parameters(self)
         return Description(
-            ["generate"],
+            ["generate", *TOKEN_TASKS],
             list(_HONOURED),
             context_length=parameters.context_length,
             vocabulary_size=1000,
@@ -318,7 +344,10 @@ class FakeBatchBackend(_FakeBackend):
     def describe(self) -> Description:
         parameters = _parameters(self)
         return Description(
-            ["embed"], [], dimensions=parameters.dimensions, memory_bytes=parameters.memory_bytes
+            ["embed", *TOKEN_TASKS],
+            [],
+            dimensions=parameters.dimensions,
+            memory_bytes=parameters.memory_bytes,
         )
 
     def load(self, device: str) -> "FakeBatchEngine":

@@ -11,6 +11,7 @@ from backends.llama_cpp.model import open_model
 from backends.llama_cpp.sampling import HONOURED, check_defaults
 from backends.llama_cpp.sizes import Sizes
 from backends.protocol import Description
+from backends.tokens import TOKEN_TASKS
 from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
 
 _FACTS = {
@@ -38,7 +39,7 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
     details = file_details(metadata)
     details["chat_template"] = "yes" if has_template else "no"
     return Description(
-        tasks=["generate"],
+        tasks=["generate", *TOKEN_TASKS],
         parameters=HONOURED,
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
@@ -66,7 +67,7 @@ def describe_embedding(spec: ModelSpec, parameters: LlamaCppEmbeddingParameters,
     details["attention"] = "causal" if facts.causal else "both ways"
     details["token_input"] = parameters.token_input
     return Description(
-        tasks=["embed"],
+        tasks=["embed", *TOKEN_TASKS],
         parameters=[],
         context_length=facts.context_length,
         dimensions=facts.dimensions,

@@ -14,7 +14,9 @@ from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part
-from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Text
+from backends.llama_cpp.tokenizer import VocabularyTokenizer
+from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Result, Text
+from backends.tokens import answer
 from config.schema import LlamaCppParameters, ModelSpec
 
 
@@ -24,12 +26,17 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         self._vocabulary = model.vocabulary
         self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
         self._template = self._compile(model.chat_template())
+        bos = [self._vocabulary.bos] if self._vocabulary.add_bos and self._vocabulary.bos >= 0 else []
+        self._tokenizer = VocabularyTokenizer(self._vocabulary, bos, [], self._tokens)
 
     def prepare(self, job: Job) -> list[PreparedPrompt]:
         if not isinstance(job.parameters, GenerateParameters):
             raise JobError("this model only generates text", param="model")
         check_parameters(job.parameters, self._vocabulary.size)
         return [self._prepare_item(item) for item in job.items]
+
+    def answer(self, job: Job) -> list[Result]:
+        return answer(job, self._tokenizer)
 
     def _prepare_item(self, item: Item) -> PreparedPrompt:
         param = "messages" if isinstance(item, Chat) else "prompt"

@@ -18,12 +18,14 @@ from backends.protocol import (
     Abort,
     Delta,
     Description,
+    EmbeddingResult,
     Finished,
     Frame,
     GenerationResult,
     ItemDone,
     Job,
     Load,
+    Result,
     Started,
     StepStats,
     Submit,
@@ -296,7 +298,7 @@ class Engine:
                 case ItemDone(result=result):
                     open_job.first_at = open_job.first_at or now
                     if output.item % open_job.stream.job.answers == 0:  # computed once an item
-                        open_job.prompt_tokens += result.prompt_tokens
+                        open_job.prompt_tokens += _prompt_tokens(result)
                     if isinstance(result, GenerationResult):
                         open_job.generation_tokens += result.completion_tokens
                     open_job.stream.push(output)
@@ -399,3 +401,8 @@ class Engine:
     def _kv_usage(self, worker_id: int) -> float:
         stats = self._last_stats.get(worker_id)
         return stats.kv_used / stats.kv_total if stats and stats.kv_total else 0.0
+
+
+def _prompt_tokens(result: Result) -> int:
+    """Tokens that an engine read for this result."""
+    return result.prompt_tokens if isinstance(result, GenerationResult | EmbeddingResult) else 0
