@@ -7,6 +7,7 @@ certain. What begins like a call and is none goes back to being text, from the f
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import ClassVar
 
 from backends.chat.answer import NewCallId, Piece
 from backends.chat.incoming import Incoming, Markers, NotExpected, Reading
@@ -22,6 +23,8 @@ class CallParser(ABC):
     """An AnswerParser for answers that may hold calls of `tools`."""
 
     in_reasoning = False
+    marks: ClassVar[tuple[str, ...]] = ()
+    """All the literals that its format is written with."""
 
     def __init__(self, tools: Sequence[str], new_call_id: NewCallId) -> None:
         self.tools = frozenset(tools)

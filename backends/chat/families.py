@@ -13,7 +13,7 @@ MISTRAL_ID_LENGTH = 9
 class HermesParser(CallParser):
     """`<tool_call>{"name": …, "arguments": {…}}</tool_call>`; small models often forget the tags."""
 
-    OPEN, CLOSE = "<tool_call>", "</tool_call>"
+    OPEN, CLOSE = marks = ("<tool_call>", "</tool_call>")
     _markers = Markers([OPEN])
 
     def script(self) -> Reading[None]:
@@ -36,6 +36,7 @@ class Llama3Parser(CallParser):
     """`{"name": …, "parameters": {…}}` as the whole answer, several with `;` between; perhaps after a tag."""
 
     TAG = "<|python_tag|>"
+    marks = (TAG,)
     _markers = Markers([TAG])
 
     def script(self) -> Reading[None]:
@@ -51,7 +52,7 @@ class Llama3Parser(CallParser):
 class MistralParser(CallParser):
     """`[TOOL_CALLS][{"name": …, "arguments": {…}}]`, or `[TOOL_CALLS]name[ARGS]{…}` for each call."""
 
-    OPEN, CALL_ID, ARGS = "[TOOL_CALLS]", "[CALL_ID]", "[ARGS]"
+    OPEN, CALL_ID, ARGS = marks = ("[TOOL_CALLS]", "[CALL_ID]", "[ARGS]")
     _markers = Markers([OPEN])
 
     def __init__(self, tools: Sequence[str], new_call_id: NewCallId) -> None:
@@ -92,6 +93,7 @@ class DeepSeekParser(CallParser):
     OPEN, CLOSE = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
     CALL, CALL_END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
     FENCE, FENCE_END = "```json", "```"
+    marks = (OPEN, CLOSE, CALL, CALL_END, SEPARATOR)
     _markers = Markers([OPEN, CALL])
 
     def script(self) -> Reading[None]:
@@ -132,6 +134,7 @@ class FunctionaryParser(CallParser):
     """`<function=name>{…}</function>`, or a recipient a part: `>>>all` and text, `>>>name` and `{…}`."""
 
     OPEN, CLOSE, RECIPIENT, EVERYBODY = "<function=", "</function>", ">>>", "all"
+    marks = (OPEN, CLOSE, RECIPIENT)
     _markers = Markers([OPEN, RECIPIENT])
 
     def script(self) -> Reading[None]:
@@ -155,9 +158,11 @@ class FunctionaryParser(CallParser):
 class JsonParser(CallParser):
     """The whole answer is one JSON object or array of calls, perhaps in a fence or behind a word."""
 
-    OPENERS = ("```json", "functools", "<|tool_call|>", "<tool_call>")
-    CLOSERS = ("```", "<|/tool_call|>", "</tool_call>")
-    _markers = Markers(["<|tool_call|>"])
+    TAGS = ("<|tool_call|>", "<tool_calls>", "<|function_call|>")
+    OPENERS = (*TAGS, "```json", "functools", "<tool_call>")
+    CLOSERS = ("```", "<|/tool_call|>", "</tool_calls>", "</tool_call>")
+    marks = (*OPENERS, *CLOSERS)
+    _markers = Markers(TAGS)
 
     def script(self) -> Reading[None]:
         yield from self.attempt(self._opened())

@@ -37,3 +37,10 @@ def _answer_parser(format: AnswerFormat, new_call_id: NewCallId) -> AnswerParser
     parser = family(format.tools, new_call_id)
     parser.begin(format.lead)
     return parser
+
+
+def marks_of(format: AnswerFormat) -> list[str]:
+    """The literals that an answer's parser looks for: as control tokens they must become text for it."""
+    family = _FAMILIES.get(format.calls)
+    calls = family.marks if family is not None and format.tools else ()
+    return [mark for mark in (*calls, format.think_open, format.think_close) if mark]

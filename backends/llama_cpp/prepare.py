@@ -10,13 +10,12 @@ import numpy as np
 from jinja2 import TemplateError
 
 from backends.base import JobError, Preparer
+from backends.chat.parsers import marks_of
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part
-from backends.llama_cpp.tokenizer import VocabularyTokenizer
-from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Result, Text
-from backends.tokens import answer
+from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Text, Tokens
 from config.schema import LlamaCppParameters, ModelSpec
 
 
@@ -25,9 +24,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         model = open_model(path, vocab_only=True)
         self._vocabulary = model.vocabulary
         self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
+        self._control = {self._vocabulary.text(token): token for token in self._vocabulary.control_tokens()}
         self._template = self._compile(model.chat_template())
-        bos = [self._vocabulary.bos] if self._vocabulary.add_bos and self._vocabulary.bos >= 0 else []
-        self._tokenizer = VocabularyTokenizer(self._vocabulary, bos, [], self._tokens)
 
     def prepare(self, job: Job) -> list[PreparedPrompt]:
         if not isinstance(job.parameters, GenerateParameters):
@@ -35,12 +33,21 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         check_parameters(job.parameters, self._vocabulary.size)
         return [self._prepare_item(item) for item in job.items]
 
-    def answer(self, job: Job) -> list[Result]:
-        return answer(job, self._tokenizer)
-
     def _prepare_item(self, item: Item) -> PreparedPrompt:
-        param = "messages" if isinstance(item, Chat) else "prompt"
-        tokens = self._tokens(item)
+        if isinstance(item, Chat):
+            return self._prepare_chat(item)
+        return PreparedPrompt(self._pack(self._tokens(item), "prompt"))
+
+    def _prepare_chat(self, chat: Chat) -> PreparedPrompt:
+        if self._template is None:
+            raise JobError("this model has no chat template; use completions", param="messages")
+        rendered = self._template.render(chat)
+        tokens = self._with_bos(self._join(rendered.parts))
+        visible = [self._control[mark] for mark in marks_of(rendered.format) if mark in self._control]
+        return PreparedPrompt(self._pack(tokens, "messages"), rendered.format, visible)
+
+    def _pack(self, tokens: TokenArray, param: str) -> bytes:
+        """Raises JobError for a prompt that leaves no room for an answer."""
         if len(tokens) >= self._context_length:
             raise JobError(
                 f"This model's maximum context length is {self._context_length} tokens. "
@@ -48,13 +55,9 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
                 param=param,
                 code="context_length_exceeded",
             )
-        return PreparedPrompt(tokens.astype("<i4").tobytes())
+        return tokens.astype("<i4").tobytes()
 
-    def _tokens(self, item: Item) -> TokenArray:
-        if isinstance(item, Chat):
-            if self._template is None:
-                raise JobError("this model has no chat template; use completions", param="messages")
-            return self._with_bos(self._join(self._template.render(item.messages)))
+    def _tokens(self, item: Text | Tokens | Infill) -> TokenArray:
         if isinstance(item, Text):
             return self._with_bos(self._join([Part(item.text, literal=True)]))
         if isinstance(item, Infill):
@@ -86,13 +89,14 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         if source is None:
             return None
         vocabulary = self._vocabulary
-        texts = vocabulary.control_texts()
+        bos, eos = vocabulary.text(vocabulary.bos), vocabulary.text(vocabulary.eos)
         try:
-            return ChatTemplate(
-                source, texts, vocabulary.text(vocabulary.bos), vocabulary.text(vocabulary.eos)
-            )
+            return ChatTemplate(source, vocabulary.control_texts(), bos, eos, self._is_token)
         except TemplateError as error:
             raise ValueError(f"the model's chat template is broken: {error}") from error
+
+    def _is_token(self, text: str) -> bool:
+        return len(self._vocabulary.tokenize(text, parse_special=True)) == 1
 
 
 def check_parameters(parameters: GenerateParameters, vocabulary_size: int) -> None:

@@ -1,106 +1,150 @@
-"""The model's own chat template, rendered in a sandbox the way transformers renders it.
+"""From a chat to its prompt: the model's own template, tools, reasoning, and what the answer will look like.
 
-Pure but for strftime_now. Must not tokenise: it yields text in which control tokens that a user wrote are
-already hidden, and the parts that bring them back.
+Must not tokenise: it yields text in which control tokens that a user wrote are already hidden, and the parts
+that bring them back.
 """
 
 import json
 import re
-import secrets
-from collections.abc import Sequence
-from datetime import datetime
-from typing import Any, NoReturn
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
-from jinja2 import TemplateError
-from jinja2.ext import loopcontrols
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from msgspec import Struct
 
 from backends.base import JobError
-from backends.protocol import ChatMessage
+from backends.chat.answer import AnswerFormat
+from backends.chat.tool_prompt import tool_instructions
+from backends.chat.writing import CallWriting
+from backends.llama_cpp.hidden import Hidden, Part
+from backends.llama_cpp.jinja import JinjaTemplate, Refused
+from backends.llama_cpp.traits import find_traits
+from backends.llama_cpp.turns import Traits, Turn, add_instructions, message_turns, tool_turns
+from backends.protocol import Chat
 
-# What a template may raise on messages that it was not written for, jinja's own errors apart.
-_RENDER_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+__all__ = ["ChatTemplate", "Part", "Rendered", "knows_effort"]
+
+_THINK_TAGS = [("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>")]
+_SWITCHES = ("enable_thinking", "thinking")
+"""Variables by which templates let a request turn reasoning on or off."""
+_NO_EFFORT = ("none", "minimal")
+_OURS = frozenset({"messages", "tools", "tool_choice", "add_generation_prompt", "bos_token", "eos_token"})
+"""Variables that a request may not set."""
+_LEAD = ">>>"
 
 
-class Part(Struct, frozen=True):
-    """A piece of a prompt. `literal`: a user wrote it, so no control token may come of it."""
+class Rendered(Struct, frozen=True):
+    """A prompt, and how its answer is to be read. `writing`: how calls in it are written."""
 
-    text: str
-    literal: bool
+    parts: list[Part]
+    format: AnswerFormat
+    writing: CallWriting
+    several_calls: bool
 
 
 class ChatTemplate:
-    """Compiled once a model. Raises TemplateError if the template itself is broken."""
+    """Compiled once a model. Raises TemplateError if the template itself is broken.
 
-    def __init__(self, source: str, control_texts: Sequence[str], bos_token: str, eos_token: str) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols]
-        )
-        environment.filters["tojson"] = _to_json
-        environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
-        self._template = environment.from_string(source)
-        self._tokens = {"bos_token": bos_token, "eos_token": eos_token}
+    `is_token`: whether a text is one token of the vocabulary. A model whose vocabulary has think tags may
+    think, also where its template does not mention them.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        control_texts: Sequence[str],
+        bos_token: str,
+        eos_token: str,
+        is_token: Callable[[str], bool] = lambda text: False,
+    ) -> None:
+        self._template = JinjaTemplate(source)
+        self._constants: dict[str, object] = {
+            "bos_token": bos_token,
+            "eos_token": eos_token,
+            "add_generation_prompt": True,
+            "documents": None,
+        }
         longest_first = sorted(set(control_texts), key=len, reverse=True)
         self._control = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._think_tags = next((tags for tags in _THINK_TAGS if _has_tags(source, tags, is_token)), ("", ""))
 
-    def render(self, messages: Sequence[ChatMessage]) -> list[Part]:
-        """The prompt up to the assistant's turn. Raises JobError if the template refuses the messages."""
-        if not messages:
+    @cached_property
+    def traits(self) -> Traits:
+        """Found out when it is first asked for: most chats have no tools."""
+        return find_traits(self._template, self._constants)
+
+    def render(self, chat: Chat) -> Rendered:
+        """The prompt up to the assistant's turn. Raises JobError if the template refuses the chat."""
+        if not chat.messages:
             raise JobError("there are no messages", param="messages")
-        hidden = _Hidden(self._control)
-        turns = [_turn(message, hidden) for message in messages]
+        with_calls = bool(chat.tools) or any(m.tool_calls or m.role == "tool" for m in chat.messages)
+        traits = self.traits if with_calls else Traits()
+        hidden = Hidden(self._control)
+        turns = message_turns(chat.messages, hidden, traits)
+        tools = tool_turns(chat.tools, hidden) if chat.tool_choice != "none" else []
+        if tools and not traits.shows_tools:
+            parallel = chat.parallel_tool_calls and traits.several_calls
+            instructions = tool_instructions(tools, traits.writing, parallel=parallel)
+            turns = add_instructions(turns, instructions, takes_system=traits.takes_system)
+        variables = self._variables(chat, hidden)
+        text = self._render(turns, tools if traits.shows_tools else [], variables)
+        return Rendered(
+            hidden.split(text), self._format(chat, text, traits), traits.writing, traits.several_calls
+        )
+
+    def _render(self, turns: list[Turn], tools: list[Turn], variables: dict[str, object]) -> str:
         try:
-            text = self._template.render(
-                messages=turns, add_generation_prompt=True, tools=None, documents=None, **self._tokens
-            )
-        except (TemplateError, *_RENDER_FAULTS) as error:
-            reason = str(error) or type(error).__name__
+            try:
+                return self._template.render_turns(variables, turns, tools)
+            except Refused:
+                if turns[0]["role"] != "system" or self.traits.takes_system:
+                    raise
+                merged = add_instructions(turns[1:], str(turns[0]["content"]), takes_system=False)
+                return self._template.render_turns(variables, merged, tools)
+        except Refused as error:
             raise JobError(
-                f"the model's chat template does not take these messages: {reason}", param="messages"
+                f"the model's chat template does not take these messages: {error}", param="messages"
             ) from error
-        return hidden.split(text)
+
+    def _format(self, chat: Chat, text: str, traits: Traits) -> AnswerFormat:
+        think_open, think_close = self._think_tags
+        names = chat.allowed_tools or [tool.name for tool in chat.tools]
+        callable_names = names if chat.tool_choice != "none" else []
+        family = traits.writing.family
+        return AnswerFormat(
+            family if callable_names else "none",
+            callable_names,
+            think_open,
+            think_close,
+            in_reasoning=bool(think_open) and text.rstrip().endswith(think_open),
+            lead=_LEAD if family == "functionary" and text.endswith(_LEAD) else "",
+        )
+
+    def _variables(self, chat: Chat, hidden: Hidden) -> dict[str, object]:
+        arguments = json.loads(chat.template_arguments) if chat.template_arguments else {}
+        for name in arguments:
+            if name in _OURS or name not in self._template.variables:
+                reason = "is not for a request to set" if name in _OURS else "is unknown to the chat template"
+                raise JobError(f"{name!r} {reason}", param=f"chat_template_kwargs.{name}")
+        given = {name: hidden.hide_all(value) for name, value in arguments.items()}
+        return self._constants | self._effort(chat.reasoning_effort, hidden) | given
+
+    def _effort(self, effort: str, hidden: Hidden) -> dict[str, object]:
+        """A template that only knows on and off is told that."""
+        known = self._template.variables
+        if not effort:
+            return {}
+        if not knows_effort(known):
+            if effort == "none":
+                return {}
+            raise JobError("this model's chat template knows no reasoning effort", param="reasoning_effort")
+        switches: dict[str, object] = {name: effort not in _NO_EFFORT for name in _SWITCHES if name in known}
+        return switches | ({"reasoning_effort": hidden.hide(effort)} if "reasoning_effort" in known else {})
 
 
-class _Hidden:
-    """Control texts that users wrote, each replaced by a mark that nobody can guess."""
-
-    def __init__(self, control: re.Pattern[str] | None) -> None:
-        self._control = control
-        self._texts: list[str] = []
-        # Private-use characters and digits: templates that trim or change case leave them alone.
-        self._opening = f"\ue000{secrets.randbelow(10**18):018d}-"
-        self._mark = re.compile(f"{re.escape(self._opening)}(\\d+)\ue001")
-
-    def hide(self, text: str) -> str:
-        return self._control.sub(self._replace, text) if self._control else text
-
-    def split(self, rendered: str) -> list[Part]:
-        """Parts in order; every odd piece of the split is the number of a hidden text."""
-        pieces = self._mark.split(rendered)
-        parts = [
-            Part(self._texts[int(piece)], True) if index % 2 else Part(piece, False)
-            for index, piece in enumerate(pieces)
-        ]
-        return [part for part in parts if part.text]
-
-    def _replace(self, match: re.Match[str]) -> str:
-        self._texts.append(match[0])
-        return f"{self._opening}{len(self._texts) - 1}\ue001"
+def knows_effort(variables: set[str]) -> bool:
+    """Whether a template with these variables can be told how much to reason."""
+    return "reasoning_effort" in variables or any(switch in variables for switch in _SWITCHES)
 
 
-def _turn(message: ChatMessage, hidden: _Hidden) -> dict[str, str]:
-    turn = {"role": message.role, "content": hidden.hide(message.content)}
-    if message.name:
-        turn["name"] = hidden.hide(message.name)
-    return turn
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
-
-
-def _to_json(value: Any, ensure_ascii: bool = False, indent: int | None = None) -> str:
-    """As transformers: jinja's own filter would escape HTML."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent)
+def _has_tags(source: str, tags: tuple[str, str], is_token: Callable[[str], bool]) -> bool:
+    return tags[1] in source or all(map(is_token, tags))

@@ -1,0 +1,87 @@
+"""Chat templates in a sandbox, with the filters and functions that transformers gives them.
+
+Pure but for strftime_now. Knows nothing of messages and tools.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NoReturn
+
+from jinja2 import TemplateError, meta, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+# What a template may raise on messages that it was not written for, jinja's own errors apart.
+_RENDER_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+
+
+class Refused(Exception):
+    """The template cannot render these variables; its own reason, if it gives one."""
+
+
+class JinjaTemplate:
+    """Raises TemplateError if the template itself is broken."""
+
+    def __init__(self, source: str) -> None:
+        environment = _environment()
+        self._template = environment.from_string(source)
+        self.variables = meta.find_undeclared_variables(environment.parse(source))
+        """Names that it may read from outside; some are set by itself."""
+
+    def render(self, variables: Mapping[str, object]) -> str:
+        """Raises Refused."""
+        try:
+            return self._template.render(variables)
+        except (TemplateError, *_RENDER_FAULTS) as error:
+            raise Refused(str(error) or type(error).__name__) from error
+
+    def render_turns(
+        self, variables: Mapping[str, object], turns: Sequence[object], tools: Sequence[object]
+    ) -> str:
+        """Where there are no tools they are none, as in transformers, or an empty list. Raises Refused."""
+        try:
+            return self.render({**variables, "messages": turns, "tools": tools or None})
+        except Refused:
+            if tools:
+                raise
+            return self.render({**variables, "messages": turns, "tools": []})
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks the answers for training; here it is only its content."""
+
+    tags = {"generation"}  # noqa: RUF012 - declared like this in jinja
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return list(parser.parse_statements(("name:endgeneration",), drop_needle=True))
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _Generation]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = lambda pattern: datetime.now().strftime(pattern)
+    return environment
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """As transformers: jinja's own filter would escape HTML. The marks of hidden texts are never escaped."""
+    text = json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+    return text.replace("\\ue000", "\ue000").replace("\\ue001", "\ue001") if ensure_ascii else text
