@@ -48,6 +48,13 @@ class Preparer(ABC, Generic[P]):
     def prepare(self, job: Job) -> list[P]:
         """One prepared item for each item of the job, in order. Raises JobError for the request's faults."""
 
+    def answer(self, job: Job) -> list[Result]:
+        """Results of a job that needs no engine (tokenize, detokenize), one for each item. Raises JobError.
+
+        Only called for tasks that the description names; see backends/tokens.py.
+        """
+        raise JobError("this model's tokens cannot be shown", param="model")
+
 
 class StepEngine(ABC, Generic[P]):
     """An engine that works in steps on many items at once: generation, transcription, diffusion.

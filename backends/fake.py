@@ -11,41 +11,74 @@ job alone:
     @raise:N                    after N outputs raise from step(), as a bug would
     @prepare-hang  @prepare-die @prepare-refuse     faults of the prepare stage
 
-N defaults to 0. Output i of a generation is the text `w<i> `; an embedding is a function of the text.
+N defaults to 0. Output i of a generation is the text `w<i> `, unless the prompt says otherwise: see
+backends/fake_answers.py. Sampling has nothing to choose from here: its parameters are accepted. A stop string
+ends the answer where one token holds it. An embedding is a function of the text.
 """
 
 import os
-import re
 import struct
 import sys
 import time
 from collections.abc import Sequence
 from hashlib import sha256
+from itertools import count
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from backends.base import Backend, BatchEngine, JobError, OutOfMemory, PreparedItem, Preparer, StepEngine
+from backends.base import Backend, BatchEngine, JobError, OutOfMemory, Preparer, StepEngine
+from backends.fake_answers import ADAPTERS, FakeItem, directives, plan
+from backends.fake_sequence import FakeSequence
 from backends.protocol import (
     Capacity,
-    Chat,
-    Delta,
     Description,
     EmbeddingResult,
     Failed,
     Finished,
     GenerateParameters,
     GenerationResult,
+    Item,
     ItemDone,
     Job,
     Output,
     Result,
     StepStats,
-    Text,
+    TokenizeParameters,
 )
+from backends.tokens import TOKEN_TASKS, answer
 
-_DIRECTIVE = re.compile(r"@([a-z-]+)(?::(\d+))?")
+_HONOURED = [
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "seed",
+    "stop",
+    "logit_bias",
+    "ignore_eos",
+    "n",
+    "best_of",
+    "logprobs",
+    "top_logprobs",
+    "echo",
+    "suffix",
+    "tools",
+    "response_format",
+    "regex",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "reproducible",
+    "lora",
+]
+_MOST_ANSWERS = 16
 
 
 class FakeParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -65,11 +98,6 @@ class FakeParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Memory really taken at load."""
 
 
-class FakeItem(PreparedItem):
-    text: str
-    tokens: int
-
-
 def _parameters(backend: "Backend[Any]") -> FakeParameters:
     return msgspec.convert(backend.spec.parameters, FakeParameters)
 
@@ -79,37 +107,49 @@ class FakePreparer(Preparer[FakeItem]):
         self._parameters = parameters
 
     def prepare(self, job: Job) -> list[FakeItem]:
-        return [self._item(_text(item), job) for item in job.items]
+        parameters = job.parameters
+        asked = parameters if isinstance(parameters, GenerateParameters) else GenerateParameters()
+        return [self._checked(plan(item, asked)) for item in job.items]
 
-    def _item(self, text: str, job: Job) -> FakeItem:
-        script = _script(text)
-        if "prepare-hang" in script:
-            time.sleep(3600)
-        if "prepare-die" in script:
-            os._exit(1)
-        if "prepare-refuse" in script:
-            raise JobError("refused as scripted", param="messages", code="scripted")
-        tokens = len(text.split()) or 1
-        if tokens > self._parameters.context_length:
+    def answer(self, job: Job) -> list[Result]:
+        return answer(job, FakeTokenizer())
+
+    def _checked(self, item: FakeItem) -> FakeItem:
+        _strike_in_preparing(directives(item.text))
+        if item.tokens > self._parameters.context_length:
             limit = self._parameters.context_length
             raise JobError(
-                f"This model's context is {limit} tokens; the prompt has {tokens}.",
+                f"This model's context is {limit} tokens; the prompt has {item.tokens}.",
                 param="messages",
                 code="context_length_exceeded",
             )
-        return FakeItem(text, tokens)
+        return item
 
 
-def _text(item: Any) -> str:
-    if isinstance(item, Text):
-        return item.text
-    if isinstance(item, Chat):
-        return "\n".join(message.content for message in item.messages)
-    return " ".join(map(str, item.ids))
+class FakeTokenizer:
+    """Tokens are bytes of UTF-8."""
+
+    size = 256
+
+    def encode(self, item: Item, parameters: TokenizeParameters) -> list[int]:
+        text = plan(item, GenerateParameters()).text
+        _strike_in_preparing(directives(text))
+        return list(text.encode())
+
+    def piece(self, token: int) -> bytes:
+        return bytes([token])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return bytes(ids).decode("utf-8", "replace")
 
 
-def _script(text: str) -> dict[str, int]:
-    return {name: int(number or 0) for name, number in _DIRECTIVE.findall(text)}
+def _strike_in_preparing(script: dict[str, int]) -> None:
+    if "prepare-hang" in script:
+        time.sleep(3600)
+    if "prepare-die" in script:
+        os._exit(1)
+    if "prepare-refuse" in script:
+        raise JobError("refused as scripted", param="messages", code="scripted")
 
 
 def _strike(script: dict[str, int], done: int) -> None:
@@ -178,48 +218,41 @@ class FakeStepBackend(_FakeBackend):
     def describe(self) -> Description:
         parameters = _parameters(self)
         return Description(
-            ["generate"],
-            list(GenerateParameters.__struct_fields__),
+            ["generate", *TOKEN_TASKS],
+            list(_HONOURED),
             context_length=parameters.context_length,
             vocabulary_size=1000,
             memory_bytes=parameters.memory_bytes,
+            limits={"n": _MOST_ANSWERS, "best_of": _MOST_ANSWERS},
+            adapters=list(ADAPTERS),
         )
 
     def load(self, device: str) -> "FakeStepEngine":
         return FakeStepEngine(self._load())
 
 
-class _Sequence:
-    def __init__(self, job: Job, index: int, item: FakeItem, parameters: FakeParameters) -> None:
-        assert isinstance(job.parameters, GenerateParameters)
-        self.job = job
-        self.index = index
-        self.item = item
-        self.script = _script(item.text)
-        wanted = self.script.get("tokens", parameters.tokens)
-        limit = job.parameters.max_tokens
-        self.limit = wanted if limit is None else min(wanted, limit)
-        self.finish_reason: Literal["stop", "length"] = "stop" if self.limit == wanted else "length"
-        self.step_s = self.script.get("slow", parameters.step_ms) / 1000
-        self.done = 0
-        self.text = ""
-
-
 class FakeStepEngine(StepEngine[FakeItem]):
     def __init__(self, parameters: FakeParameters) -> None:
         self._parameters = parameters
-        self._running: list[_Sequence] = []
-        self._queue: list[_Sequence] = []
+        self._running: list[FakeSequence] = []
+        self._queue: list[FakeSequence] = []
         self._open: dict[str, int] = {}
         self._started: set[str] = set()
         self._stats = StepStats()
+        self._seen = StepStats()
+        """Tokens in a cache and tokens foretold, since the last step."""
+        self._ids = (f"call_{number:08x}" for number in count(1))
 
     def warm_up(self) -> None:
         """Nothing is lazy here."""
 
     def add(self, job: Job, items: list[FakeItem]) -> None:
-        self._open[job.id] = len(items)
-        self._queue += [_Sequence(job, i, item, self._parameters) for i, item in enumerate(items)]
+        tokens, step_ms = self._parameters.tokens, self._parameters.step_ms
+        self._open[job.id] = job.result_count
+        self._queue += [
+            FakeSequence(job, index, items[index // job.answers], self._ids, tokens=tokens, step_ms=step_ms)
+            for index in range(job.result_count)
+        ]
 
     def step(self) -> list[Output]:
         started_at = time.monotonic()
@@ -233,7 +266,10 @@ class FakeStepEngine(StepEngine[FakeItem]):
         if wait_s := max((s.step_s for s in self._running), default=0.0):
             time.sleep(wait_s)
         step_s = time.monotonic() - started_at
-        self._stats = StepStats(step_s, len(self._running), batch_items=rows, decode_tokens=rows)
+        self._stats = msgspec.structs.replace(
+            self._seen, step_s=step_s, running=len(self._running), batch_items=rows, decode_tokens=rows
+        )
+        self._seen = StepStats()
         return outputs
 
     def abort(self, job_id: str) -> bool:
@@ -265,7 +301,7 @@ class FakeStepEngine(StepEngine[FakeItem]):
                 self._started.add(sequence.job.id)
                 self.announce(sequence.job.id)
 
-    def _advance(self, sequence: _Sequence) -> list[Output]:
+    def _advance(self, sequence: FakeSequence) -> list[Output]:
         job = sequence.job
         _strike(sequence.script, sequence.done)
         if sequence.script.get("error", -1) == sequence.done:
@@ -273,19 +309,15 @@ class FakeStepEngine(StepEngine[FakeItem]):
             return [Failed(job.id, "internal", "failed as scripted")]
         outputs: list[Output] = []
         if sequence.done < sequence.limit:
-            piece = f"w{sequence.done} "
-            sequence.done += 1
-            if job.stream:
-                outputs.append(Delta(job.id, sequence.index, piece))
-            else:
-                sequence.text += piece
+            outputs += sequence.advance()
         if sequence.done >= sequence.limit:
             outputs += self._end(sequence)
         return outputs
 
-    def _end(self, sequence: _Sequence) -> list[Output]:
+    def _end(self, sequence: FakeSequence) -> list[Output]:
         job_id = sequence.job.id
-        result = GenerationResult(sequence.text, sequence.finish_reason, sequence.item.tokens, sequence.done)
+        result = sequence.result()
+        self._count(sequence, result)
         outputs: list[Output] = [ItemDone(job_id, sequence.index, result)]
         self._open[job_id] -= 1
         if self._open[job_id] == 0:
@@ -294,6 +326,17 @@ class FakeStepEngine(StepEngine[FakeItem]):
             outputs.append(Finished(job_id))
         return outputs
 
+    def _count(self, sequence: FakeSequence, result: GenerationResult) -> None:
+        """A prompt's answers share its look-up; half of what was foretold came true."""
+        first = sequence.answer == 0
+        self._seen = msgspec.structs.replace(
+            self._seen,
+            prefix_queries=self._seen.prefix_queries + (result.prompt_tokens if first else 0),
+            prefix_hits=self._seen.prefix_hits + (result.cached_tokens if first else 0),
+            draft_tokens=self._seen.draft_tokens + 2 * result.accepted_draft_tokens,
+            draft_accepted=self._seen.draft_accepted + result.accepted_draft_tokens,
+        )
+
 
 class FakeBatchBackend(_FakeBackend):
     """Embeds texts into vectors made from their hash."""
@@ -301,7 +344,10 @@ class FakeBatchBackend(_FakeBackend):
     def describe(self) -> Description:
         parameters = _parameters(self)
         return Description(
-            ["embed"], [], dimensions=parameters.dimensions, memory_bytes=parameters.memory_bytes
+            ["embed", *TOKEN_TASKS],
+            [],
+            dimensions=parameters.dimensions,
+            memory_bytes=parameters.memory_bytes,
         )
 
     def load(self, device: str) -> "FakeBatchEngine":
@@ -322,7 +368,7 @@ class FakeBatchEngine(BatchEngine[FakeItem]):
         return item.tokens
 
     def forward(self, job_parameters: Sequence[Any], items: Sequence[FakeItem]) -> list[Result]:
-        scripts = [_script(item.text) for item in items]
+        scripts = [directives(item.text) for item in items]
         time.sleep(max([self._parameters.step_ms, *(script.get("slow", 0) for script in scripts)]) / 1000)
         for script in scripts:
             _strike(script, 0)

@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from backends.base import JobError, Preparer
 from backends.process import die_with_parent, open_backend
-from backends.protocol import FrameBuffer, Job, Load, Message, encode_frame
+from backends.protocol import FrameBuffer, Job, Load, Message, Result, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +30,14 @@ class Prepared(Message, frozen=True):
     job_id: str
     items: Raw
     """The backend's `prepared_type`, one for each item."""
+    prepare_s: float = 0.0
+
+
+class Answered(Message, frozen=True):
+    """The job is done: it needed no engine."""
+
+    job_id: str
+    results: list[Result]
     prepare_s: float = 0.0
 
 
@@ -54,10 +62,11 @@ class HelperReady(Message, frozen=True):
     """Not empty: the model cannot be prepared for at all."""
 
 
-Outcome = Prepared | Refused | Broken
+Outcome = Prepared | Answered | Refused | Broken
+_ANSWERED_HERE = ("tokenize", "detokenize")
 _CANCEL_POLL_S = 0.1
 """How soon a cancelled job frees the helper that is busy with it."""
-_HelperMessage = Prepared | Refused | Broken | HelperReady
+_HelperMessage = Outcome | HelperReady
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[_HelperMessage] = msgspec.msgpack.Decoder(_HelperMessage)
@@ -107,6 +116,8 @@ def run_helper(fd: int, parent_pid: int) -> None:
 def _prepare(preparer: Preparer[Any], job: Job) -> Outcome:
     started_at = time.monotonic()
     try:
+        if job.task in _ANSWERED_HERE:
+            return Answered(job.id, preparer.answer(job), time.monotonic() - started_at)
         items = _encoder.encode(preparer.prepare(job))
     except JobError as error:
         return Refused(job.id, error.message, error.param, error.code)

@@ -167,7 +167,25 @@ class EmbedParameters(Message, frozen=True):
     dimensions: int | None = None
 
 
-Parameters = GenerateParameters | EmbedParameters
+class TokenizeParameters(Message, frozen=True):
+    """How texts become tokens. A conversation is always what the model would be given to answer it."""
+
+    add_special: bool = True
+    """With the tokens that the model wants around a text or in front of it."""
+    parse_special: bool = False
+    """A control token that a text spells out is that token; else it stays text, as in every other job."""
+    pieces: bool = False
+    """Also what each token stands for."""
+
+
+class DetokenizeParameters(Message, frozen=True):
+    """Items are Tokens; control tokens are spelled out."""
+
+
+Parameters = GenerateParameters | EmbedParameters | TokenizeParameters | DetokenizeParameters
+
+JobTask = Task | Literal["tokenize", "detokenize"]
+"""The last two need no engine: the prepare helper answers them, for whatever task the model serves."""
 
 
 class Job(Message, frozen=True):
@@ -175,7 +193,7 @@ class Job(Message, frozen=True):
 
     id: str
     model: str
-    task: Task
+    task: JobTask
     parameters: Parameters
     items: list[Item]
     stream: bool = False
@@ -331,7 +349,18 @@ class EmbeddingResult(Message, frozen=True):
     prompt_tokens: int
 
 
-Result = GenerationResult | EmbeddingResult
+class TokenizeResult(Message, frozen=True):
+    tokens: bytes
+    """Token ids as little-endian int32."""
+    pieces: list[bytes] = field(default_factory=list)
+    """Of each token what it stands for, perhaps part of a character only; empty unless asked for."""
+
+
+class DetokenizeResult(Message, frozen=True):
+    text: str
+
+
+Result = GenerationResult | EmbeddingResult | TokenizeResult | DetokenizeResult
 
 
 class Started(Message, frozen=True):
@@ -398,7 +427,7 @@ Output = Started | Delta | ItemDone | Finished | Failed | Requeue
 class Description(Message, frozen=True):
     """What a model can do, known without loading it; the gateway checks requests against it."""
 
-    tasks: list[Task]
+    tasks: list[JobTask]
     parameters: list[str]
     """Names of the job parameters that are honoured."""
     context_length: int = 0

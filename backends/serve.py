@@ -18,7 +18,7 @@ import msgspec
 
 from backends.base import BatchEngine, JobError, OutOfMemory, StepEngine
 from backends.batch_runner import BatchRunner
-from backends.prepare import Broken, FrameSocket, Outcome, Prepared, PrepareStage, Refused
+from backends.prepare import Answered, Broken, FrameSocket, Outcome, Prepared, PrepareStage, Refused
 from backends.process import die_with_parent, open_backend
 from backends.protocol import (
     PROTOCOL_VERSION,
@@ -29,6 +29,7 @@ from backends.protocol import (
     Frame,
     GatewayMessage,
     Hello,
+    ItemDone,
     Job,
     Load,
     LoadFailed,
@@ -140,6 +141,11 @@ class Worker:
                 if waiting := self._preparing.pop(job_id, None):
                     self._prepare_s[job_id] = prepare_s
                     self._add(waiting, msgspec.msgpack.decode(items, type=self._item_type))
+            case Answered(job_id, results, prepare_s):
+                if self._preparing.pop(job_id, None):
+                    self._prepare_s[job_id] = prepare_s
+                    self._outputs += [ItemDone(job_id, i, result) for i, result in enumerate(results)]
+                    self._outputs.append(Finished(job_id))
             case Refused(job_id, message, param, code):
                 if self._preparing.pop(job_id, None):
                     self._outputs.append(Failed(job_id, "invalid_request", message, param, code))

@@ -13,6 +13,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from config.companions import with_sources
 from config.errors import ConfigError, unknown_key
 from config.schema import Config
 from config.validate import validate
@@ -113,10 +114,11 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
 
     replace = msgspec.structs.replace
     paths, auth = config.paths, config.auth
-    models = [
-        model if model.source.startswith(("hf:", "pypi:")) else replace(model, source=absolute(model.source))
-        for model in config.models
-    ]
+
+    def source(text: str) -> str:
+        return text if text.startswith(("hf:", "pypi:")) else absolute(text)
+
+    models = [with_sources(replace(model, source=source(model.source)), source) for model in config.models]
     return replace(
         config,
         models=models,

@@ -107,6 +107,23 @@ class DeviceConfig(Settings, frozen=True, kw_only=True):
     """Memory that models may take on it."""
 
 
+class WeightsFile(Settings, frozen=True, kw_only=True):
+    """A further file of a model, pulled and verified with it."""
+
+    source: str
+    """As a model's `source`; names one file."""
+    sha256: str | None = None
+    """Expected SHA-256 (hex)."""
+
+
+class LoraAdapter(WeightsFile, frozen=True, kw_only=True):
+    """A LoRA adapter as GGUF, which requests may ask for; without being asked for it has no effect."""
+
+    name: ModelName
+    scale: Annotated[float, Meta(ge=-100, le=100)] = 1.0
+    """Factor on the scale that a request asks for."""
+
+
 class GgufParameters(Settings, frozen=True, kw_only=True):
     """How a GGUF file is loaded, whatever it serves."""
 
@@ -139,6 +156,7 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     """Values in the cache; auto: f16."""
     max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
+    adapters: list[LoraAdapter] = field(default_factory=list)
 
 
 class LlamaCppEmbeddingParameters(GgufParameters, frozen=True, kw_only=True):

@@ -122,14 +122,36 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
         yield f"{path}.tasks: name at least one task"
     if model.sha256 is not None and not _is_sha256(model.sha256):
         yield f"{path}.sha256: expected {_SHA256_DIGITS} hexadecimal digits"
-    by_task = PARAMETERS.get(model.backend, {})
-    expected = {by_task[task]: task for task in model.tasks if task in by_task}
+    expected = _parameters_types(model)
     if len(expected) == 1:
-        yield from check(model.parameters, next(iter(expected)), f"{path}.parameters")
+        problems = list(check(model.parameters, next(iter(expected)), f"{path}.parameters"))
+        yield from problems or _adapters(model, f"{path}.parameters.adapters")
     elif expected:
         yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
     if model.backend == "llama_cpp":
         yield from _defaults(model, path)
+
+
+def parameters_type(model: ModelSpec) -> type[Struct] | None:
+    """What a model's parameters are; None where that is its backend's own affair."""
+    expected = _parameters_types(model)
+    return next(iter(expected)) if len(expected) == 1 else None
+
+
+def _parameters_types(model: ModelSpec) -> dict[type[Struct], str]:
+    """Types of the parameters, and for which task."""
+    by_task = PARAMETERS.get(model.backend, {})
+    return {by_task[task]: task for task in model.tasks if task in by_task}
+
+
+def _adapters(model: ModelSpec, path: str) -> Iterator[str]:
+    names = set()
+    for index, adapter in enumerate(model.parameters.get("adapters", [])):
+        if adapter["name"] in names:
+            yield f"{path}[{index}].name: {adapter['name']!r} stands twice"
+        names.add(adapter["name"])
+        if adapter.get("sha256") is not None and not _is_sha256(adapter["sha256"]):
+            yield f"{path}[{index}].sha256: expected {_SHA256_DIGITS} hexadecimal digits"
 
 
 def _defaults(model: ModelSpec, path: str) -> Iterator[str]:

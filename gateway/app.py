@@ -15,6 +15,7 @@ from gateway.http.health import health_routes
 from gateway.http.models import model_routes
 from gateway.http.page import page_routes
 from gateway.http.services import Services
+from gateway.http.tokens import token_routes
 from gateway.keys import KeyRing
 from gateway.telemetry.metrics import Metrics
 
@@ -28,6 +29,7 @@ def create_app(config: Config, engine: Engine, metrics: Metrics, keys: KeyRing) 
             completion_route(services),
             embedding_route(services),
             cortex_chat_route(services),
+            *token_routes(services),
             *model_routes(services),
             *health_routes(services),
             *page_routes(),

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from config.companions import files
 from config.errors import ConfigError
 from config.load import cache_dir, keys_file, load_config, schema
 from config.schema import Config, ModelSpec
@@ -74,6 +75,9 @@ def _models(arguments: argparse.Namespace) -> int:
         print(f"    {', '.join(model.tasks)} by {model.backend}")
         print(f"    source   {model.source}")
         print(f"    on disk  {_on_disk(store, model)}")
+        for file in files(model)[1:]:
+            print(f"    with     {file.source}")
+            print(f"             {_on_disk(store, file)}")
         print(f"    licence  {store.known_licence(model) or 'not stated'}")
         if model.note:
             print(f"    note     {model.note}")
@@ -88,7 +92,9 @@ def _models_verify(arguments: argparse.Namespace) -> int:
     with bars() as progress:
         for model in chosen:
             try:
-                progress.say(f"{model.name}: whole, SHA-256 {store.verify(model, progress)}")
+                for file in files(model):
+                    name = model.name if file is model else f"{model.name}, {file.source}"
+                    progress.say(f"{name}: whole, SHA-256 {store.verify(file, progress)}")
             except WeightsError as error:
                 faults.append(str(error))
     _complain(*faults)
@@ -107,7 +113,8 @@ def _pull(arguments: argparse.Namespace) -> int:
     with bars() as progress:
         for model in chosen:
             try:
-                paths.append(store.pull(model, progress, arguments.accept_license))
+                for file in files(model):
+                    paths.append(store.pull(file, progress, arguments.accept_license))
             except WeightsError as error:
                 faults.append(str(error))
     print(*paths, sep="\n")
@@ -124,7 +131,8 @@ def _config_show(arguments: argparse.Namespace) -> int:
 def _config_check(arguments: argparse.Namespace) -> int:
     config = _config(arguments)
     for model in config.models:
-        parse(model.source)
+        for file in files(model):
+            parse(file.source)
     print(f"{arguments.config or 'the built-in configuration'} is right; it names: {_names(config)}")
     return 0
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from backends.llama_cpp.adapters import check_adapters, memory_bytes
 from backends.llama_cpp.devices import device_kinds
 from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.library import C
@@ -10,6 +11,7 @@ from backends.llama_cpp.model import open_model
 from backends.llama_cpp.sampling import HONOURED, check_defaults
 from backends.llama_cpp.sizes import Sizes
 from backends.protocol import Description
+from backends.tokens import TOKEN_TASKS
 from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
 
 _FACTS = {
@@ -23,6 +25,7 @@ _FACTS = {
 def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Description:
     """Raises ValueError for a file that is no GGUF language model."""
     check_defaults(spec.defaults)
+    check_adapters(path, parameters.adapters)
     model = open_model(path, vocab_only=True)
     try:
         metadata = model.metadata()
@@ -36,14 +39,15 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
     details = file_details(metadata)
     details["chat_template"] = "yes" if has_template else "no"
     return Description(
-        tasks=["generate"],
+        tasks=["generate", *TOKEN_TASKS],
         parameters=HONOURED,
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
-        memory_bytes=sizes.memory_bytes,
+        memory_bytes=sizes.memory_bytes + (0 if spec.memory_bytes else memory_bytes(parameters.adapters)),
         licence=spec.licence or metadata.get("general.license", ""),
         details=details,
         device_kinds=device_kinds(parameters),
+        adapters=[file.name for file in parameters.adapters],
     )
 
 
@@ -63,7 +67,7 @@ def describe_embedding(spec: ModelSpec, parameters: LlamaCppEmbeddingParameters,
     details["attention"] = "causal" if facts.causal else "both ways"
     details["token_input"] = parameters.token_input
     return Description(
-        tasks=["embed"],
+        tasks=["embed", *TOKEN_TASKS],
         parameters=[],
         context_length=facts.context_length,
         dimensions=facts.dimensions,

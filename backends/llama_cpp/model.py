@@ -97,6 +97,17 @@ class Vocabulary:
                 return ids[:count].copy()
             room = -count
 
+    def detokenize(self, ids: TokenArray) -> str:
+        """The text of these tokens, control tokens as they are written; half characters become U+FFFD."""
+        pointer = ids.ctypes.data_as(ctypes.POINTER(ctypes.c_int32))
+        room = 8 * len(ids) + 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            length = int(C.llama_detokenize(self.handle, pointer, len(ids), buffer, room, False, True))
+            if length >= 0:
+                return buffer.raw[:length].decode("utf-8", "replace")
+            room = -length
+
     def piece(self, token: int) -> bytes:
         """The bytes a token stands for; none for control tokens."""
         cached = self._pieces.get(token)

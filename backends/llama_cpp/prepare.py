@@ -14,8 +14,10 @@ from backends.chat.parsers import marks_of
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
-from backends.llama_cpp.template import ChatTemplate, Part
-from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Text, Tokens
+from backends.llama_cpp.template import ChatTemplate, Part, Rendered
+from backends.llama_cpp.tokenizer import VocabularyTokenizer
+from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Result, Text, Tokens
+from backends.tokens import answer
 from config.schema import LlamaCppParameters, ModelSpec
 
 
@@ -26,6 +28,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
         self._control = {self._vocabulary.text(token): token for token in self._vocabulary.control_tokens()}
         self._template = self._compile(model.chat_template())
+        bos = [self._vocabulary.bos] if self._vocabulary.add_bos and self._vocabulary.bos >= 0 else []
+        self._tokenizer = VocabularyTokenizer(self._vocabulary, bos, [], self._chat_tokens)
 
     def prepare(self, job: Job) -> list[PreparedPrompt]:
         if not isinstance(job.parameters, GenerateParameters):
@@ -33,18 +37,27 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         check_parameters(job.parameters, self._vocabulary.size)
         return [self._prepare_item(item) for item in job.items]
 
+    def answer(self, job: Job) -> list[Result]:
+        return answer(job, self._tokenizer)
+
     def _prepare_item(self, item: Item) -> PreparedPrompt:
         if isinstance(item, Chat):
             return self._prepare_chat(item)
         return PreparedPrompt(self._pack(self._tokens(item), "prompt"))
 
     def _prepare_chat(self, chat: Chat) -> PreparedPrompt:
-        if self._template is None:
-            raise JobError("this model has no chat template; use completions", param="messages")
-        rendered = self._template.render(chat)
+        rendered = self._render(chat)
         tokens = self._with_bos(self._join(rendered.parts))
         visible = [self._control[mark] for mark in marks_of(rendered.format) if mark in self._control]
         return PreparedPrompt(self._pack(tokens, "messages"), rendered.format, visible)
+
+    def _chat_tokens(self, chat: Chat) -> TokenArray:
+        return self._with_bos(self._join(self._render(chat).parts))
+
+    def _render(self, chat: Chat) -> Rendered:
+        if self._template is None:
+            raise JobError("this model has no chat template; use completions", param="messages")
+        return self._template.render(chat)
 
     def _pack(self, tokens: TokenArray, param: str) -> bytes:
         """Raises JobError for a prompt that leaves no room for an answer."""

@@ -14,6 +14,7 @@ from backends.base import Backend
 from backends.protocol import Description
 from backends.sentence.files import ModelFacts, batch_tokens, read_facts
 from backends.sentence.prepare import SentenceItem, SentencePreparer
+from backends.tokens import TOKEN_TASKS
 from config.schema import ModelSpec, SentenceParameters
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class SentenceBackend(Backend[SentenceItem]):
         # `auto` may yet become a GPU: estimate for the larger batches of one.
         activations = facts.token_activation_bytes * batch_tokens(self.parameters, self.spec.device)
         return Description(
-            tasks=["embed"],
+            tasks=["embed", *TOKEN_TASKS],
             parameters=[],
             context_length=facts.max_tokens,
             dimensions=facts.dimensions,

@@ -102,7 +102,7 @@ def read_chat(body: bytes) -> tuple[ChatCompletionRequest, Chat]:
         allowed_tools=use.allowed,
         parallel_tool_calls=request.parallel_tool_calls is not False and not request.functions,
         reasoning_effort=request.reasoning_effort or "",
-        template_arguments=_template_arguments(request.chat_template_kwargs),
+        template_arguments=template_arguments(request.chat_template_kwargs),
     )
 
 
@@ -169,7 +169,8 @@ def _logprobs(request: ChatCompletionRequest, description: Description) -> int |
     return request.top_logprobs
 
 
-def _template_arguments(raw: Raw) -> str:
+def template_arguments(raw: Raw) -> str:
+    """`chat_template_kwargs` as JSON text; empty if there are none. Raises InvalidRequest."""
     if not is_given(raw):
         return ""
     text = object_text(raw, "chat_template_kwargs")

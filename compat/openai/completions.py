@@ -93,6 +93,9 @@ def _check_choices(request: CompletionRequest) -> None:
 def _logprobs(request: CompletionRequest, description: Description) -> int | None:
     if request.logprobs is not None:
         require("logprobs", request.model, description)
+        most = description.limits.get("logprobs", request.logprobs)
+        if request.logprobs > most:
+            raise invalid("logprobs", f"the model gives at most {most}, got {request.logprobs}.")
         return request.logprobs
     form = completion_form(request)
     return 0 if form.candidates > form.answers else None  # the best are chosen by them

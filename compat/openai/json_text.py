@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from compat.decoding import decode_part
 from compat.errors import invalid
+from compat.scan import holds_nul
 
 MAX_BYTES = 64 * 1024
 """Length of one schema, regular expression or grammar."""
@@ -22,6 +23,8 @@ def object_text(raw: Raw | bytes, param: str) -> str:
     data = bytes(raw)
     check_size(len(data), param)
     decode_part(data, _object, param)
+    if holds_nul(data):
+        raise invalid(param, "it holds a NUL character.")
     return data.decode()
 
 

@@ -168,7 +168,7 @@ def _translate(message: RequestMessage, path: str, calls: _Calls) -> ChatMessage
     content = _content(message, f"{path}.content")
     if role == "tool":
         identity, name = calls.answered(message, path)
-        return ChatMessage("tool", content, name, tool_call_id=identity)
+        return ChatMessage("tool", content, message.name or name, tool_call_id=identity)
     return ChatMessage(role, content, message.name or "")  # type: ignore[arg-type]  # a value of _ROLES
 
 

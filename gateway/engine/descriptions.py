@@ -1,24 +1,26 @@
 """What each model can do, asked of its backend in a short-lived child and remembered on disk.
 
-The answer is kept under a hash of the weights' fingerprint, the settings and the version, so that a changed
-file or setting asks again. Must not load a model.
+The answer is kept under a hash of the weights' fingerprint, the settings, the version and the backend's code,
+so that a change of any of them asks again. Must not load a model.
 """
 
 import asyncio
 import hashlib
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import msgspec
 
-from backends.protocol import Description, Load
+from backends.protocol import PROTOCOL_VERSION, Description, Load
 from config.schema import BackendConfig, ModelSpec
 from gateway.engine.errors import ModelFailed
 from gateway.engine.launcher.environment import child_environment
 
 DESCRIBE_TIMEOUT_S = 60.0
+ENTRY_POINT_GROUP = "llm_cortex.backends"
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -26,7 +28,8 @@ async def describe(
     spec: ModelSpec, backend: BackendConfig, weights: Path, fingerprint: str, cache_dir: Path
 ) -> Description:
     """The model's description. Raises ModelFailed with the backend's reason."""
-    cached = cache_dir / "descriptions" / f"{_key(spec, backend, fingerprint)}.msgpack"
+    key = await asyncio.to_thread(_key, spec, backend, fingerprint)
+    cached = cache_dir / "descriptions" / f"{key}.msgpack"
     try:
         return msgspec.msgpack.decode(cached.read_bytes(), type=Description)
     except (OSError, msgspec.MsgspecError):
@@ -38,8 +41,23 @@ async def describe(
 
 
 def _key(spec: ModelSpec, backend: BackendConfig, fingerprint: str) -> str:
-    facts = (spec, backend, fingerprint, version("llm-cortex"))
+    facts = (spec, backend, fingerprint, version("llm-cortex"), PROTOCOL_VERSION, code_state(spec.backend))
     return hashlib.sha256(_encoder.encode(facts)).hexdigest()[:32]
+
+
+def code_state(backend: str) -> list[tuple[str, int]]:
+    """Where the backend's code comes from and when it last changed, found without importing it."""
+    state: list[tuple[str, int]] = []
+    for entry in entry_points(group=ENTRY_POINT_GROUP, name=backend):
+        found = find_spec(entry.module.partition(".")[0])
+        if found is None:
+            continue
+        folders = [Path(folder) for folder in found.submodule_search_locations or []]
+        files = [file for folder in folders for file in folder.rglob("*.py")]
+        if not folders and found.origin is not None:
+            files = [Path(found.origin)]
+        state.append((entry.value, max((file.stat().st_mtime_ns for file in files), default=0)))
+    return state
 
 
 def _keep(path: Path, answer: bytes) -> None:

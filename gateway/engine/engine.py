@@ -18,12 +18,14 @@ from backends.protocol import (
     Abort,
     Delta,
     Description,
+    EmbeddingResult,
     Finished,
     Frame,
     GenerationResult,
     ItemDone,
     Job,
     Load,
+    Result,
     Started,
     StepStats,
     Submit,
@@ -39,6 +41,7 @@ from gateway.engine.stream import JobStream
 from gateway.engine.supervisor import Supervisor
 from gateway.telemetry.metrics import JobTimes, Metrics, ModelGauges, WorkerGauges
 from gateway.weights.errors import WeightsError
+from gateway.weights.located import Located, locate
 from gateway.weights.store import WeightsStore
 
 log = structlog.get_logger(__name__)
@@ -98,7 +101,7 @@ class Engine:
         self._registry = Registry(config.models)
         self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
         self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, self._post)
-        self._weights: dict[str, Path] = {}
+        self._located: dict[str, Located] = {}
         self._describing: dict[str, asyncio.Task[Description]] = {}
         self._open: dict[str, _OpenJob] = {}
         self._last_stats: dict[int, StepStats] = {}
@@ -182,13 +185,14 @@ class Engine:
 
     async def _describe(self, spec: ModelSpec) -> Description:
         try:
-            weights = await asyncio.to_thread(self._store.locate, spec)
-            fingerprint = await asyncio.to_thread(self._store.fingerprint, spec)
+            located = await asyncio.to_thread(locate, self._store, spec)
         except WeightsError as error:
             raise ModelNotPulled(str(error)) from None
         backend = self._config.backends.get(spec.backend, BackendConfig())
-        description = await describe(spec, backend, weights, fingerprint, self._cache_dir)
-        self._weights[spec.name] = weights
+        description = await describe(
+            located.spec, backend, located.weights, located.fingerprint, self._cache_dir
+        )
+        self._located[spec.name] = located
         self._post(events.ModelDescribed(spec.name, description))
         return description
 
@@ -294,7 +298,7 @@ class Engine:
                 case ItemDone(result=result):
                     open_job.first_at = open_job.first_at or now
                     if output.item % open_job.stream.job.answers == 0:  # computed once an item
-                        open_job.prompt_tokens += result.prompt_tokens
+                        open_job.prompt_tokens += _prompt_tokens(result)
                     if isinstance(result, GenerationResult):
                         open_job.generation_tokens += result.completion_tokens
                     open_job.stream.push(output)
@@ -316,12 +320,8 @@ class Engine:
             case events.JobEnded(job_id):
                 self._end(job_id, now)
             case events.StartWorker(worker_id, model, device):
-                load = Load(
-                    self._registry.specs[model],
-                    str(self._weights[model]),
-                    device,
-                    self._config.timeouts.prepare_s,
-                )
+                located = self._located[model]
+                load = Load(located.spec, str(located.weights), device, self._config.timeouts.prepare_s)
                 self._metrics.worker_event(model, "started")
                 self._supervisor.start(worker_id, load)
             case events.StopWorker(worker_id):
@@ -401,3 +401,8 @@ class Engine:
     def _kv_usage(self, worker_id: int) -> float:
         stats = self._last_stats.get(worker_id)
         return stats.kv_used / stats.kv_total if stats and stats.kv_total else 0.0
+
+
+def _prompt_tokens(result: Result) -> int:
+    """Tokens that an engine read for this result."""
+    return result.prompt_tokens if isinstance(result, GenerationResult | EmbeddingResult) else 0

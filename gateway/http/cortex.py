@@ -13,8 +13,6 @@ from compat.cortex.chat import (
     decode_cortex_chat,
     render_cortex_chat,
 )
-from config.schema import ModelSpec
-from gateway.engine.errors import ModelNotFound
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
 from gateway.http.disconnect import until_disconnect
@@ -27,7 +25,7 @@ def cortex_chat_route(services: Services) -> HTTPRouteHandler:
     @post("/api/v1/llm/chat", status_code=200)
     async def cortex_chat(request: Request[Any, Any, Any]) -> ASGIApp:
         body = await read_json(request, services.config, decode_cortex_chat)
-        spec = services.model_for(body.model, "generate") if body.model else _first_chat_model(services)
+        spec = services.model_for(body.model, "generate") if body.model else services.first_chat_model()
         with until_disconnect(request.receive):
             chat = cortex_conversation(body)
             parameters = cortex_parameters(body, await services.engine.description(spec.name))
@@ -40,10 +38,3 @@ def cortex_chat_route(services: Services) -> HTTPRouteHandler:
             return Answer(render_cortex_chat(answer, await generate(stream)))
 
     return cortex_chat
-
-
-def _first_chat_model(services: Services) -> ModelSpec:
-    for spec in services.config.models:
-        if "generate" in spec.tasks:
-            return spec
-    raise ModelNotFound("No chat model is configured.", param="model")

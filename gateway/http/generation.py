@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from backends.protocol import EmbeddingResult, GenerationResult
+from backends.protocol import DetokenizeResult, EmbeddingResult, GenerationResult, TokenizeResult
 from compat.openai.answers import Answer
 from gateway.engine.errors import InternalError
 from gateway.engine.stream import JobStream
 
-R = TypeVar("R", GenerationResult, EmbeddingResult)
+R = TypeVar("R", GenerationResult, EmbeddingResult, TokenizeResult, DetokenizeResult)
 F = TypeVar("F")
 
 _MANY_LOGPROBS = 1000
@@ -37,6 +37,11 @@ async def rendered(
 async def embed(stream: JobStream) -> list[EmbeddingResult]:
     """The vectors of an embedding job, in the order of its items. Raises the job's GatewayError."""
     return await _results(stream, EmbeddingResult)
+
+
+async def single(stream: JobStream, kind: type[R]) -> R:
+    """The result of a job of one item. Raises the job's GatewayError."""
+    return (await _results(stream, kind))[0]
 
 
 async def _results(stream: JobStream, kind: type[R]) -> list[R]:

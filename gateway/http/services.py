@@ -3,16 +3,17 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from litestar.types import Scope
 
-from backends.protocol import Item, Job, Parameters
+from backends.protocol import Description, Item, Job, JobTask, Parameters
 from compat.openai.answers import Answer
 from config.schema import Config, ModelSpec, Task
 from gateway.engine.engine import Engine
-from gateway.engine.errors import BadRequest
+from gateway.engine.errors import BadRequest, ModelNotFound
 from gateway.engine.stream import JobStream
 from gateway.http.auth import caller
 from gateway.keys import KeyRing
@@ -30,18 +31,28 @@ class Services:
         """The model of this name or alias, if it does `task`. Raises ModelNotFound, BadRequest."""
         spec = self.engine.resolve(name)
         if task not in spec.tasks:
-            raise BadRequest(
-                f"The model '{spec.name}' does not do '{task}'; it does {', '.join(spec.tasks)}.",
-                param="model",
-                code="model_task_mismatch",
-            )
+            raise _mismatch(spec, task, spec.tasks)
         return spec
+
+    def first_chat_model(self) -> ModelSpec:
+        """For routes that may be asked without a model. Raises ModelNotFound."""
+        for spec in self.config.models:
+            if "generate" in spec.tasks:
+                return spec
+        raise ModelNotFound("No chat model is configured.", param="model")
+
+    async def description(self, spec: ModelSpec, task: JobTask) -> Description:
+        """What a model can do, `task` among it. Raises BadRequest, ModelFailed."""
+        description = await self.engine.description(spec.name)
+        if task not in description.tasks:
+            raise _mismatch(spec, task, description.tasks)
+        return description
 
     def submit(
         self,
         scope: Scope,
         answer: Answer,
-        task: Task,
+        task: JobTask,
         parameters: Parameters,
         items: list[Item],
         *,
@@ -58,6 +69,14 @@ class Services:
             timeout_s=self.config.timeouts.request_s,
         )
         return self.engine.submit(job, key=caller(scope))
+
+
+def _mismatch(spec: ModelSpec, task: JobTask, tasks: Sequence[JobTask]) -> BadRequest:
+    return BadRequest(
+        f"The model '{spec.name}' does not do '{task}'; it does {', '.join(tasks)}.",
+        param="model",
+        code="model_task_mismatch",
+    )
 
 
 def new_answer(prefix: str, spec: ModelSpec) -> Answer:

@@ -213,7 +213,11 @@ def test_other_dimensions_are_refused(minilm: Embedder) -> None:
 
 def test_the_file_describes_itself(minilm: Embedder) -> None:
     description = minilm.backend.describe()
-    assert (description.tasks, description.dimensions, description.context_length) == (["embed"], 384, 512)
+    assert (description.tasks, description.dimensions, description.context_length) == (
+        ["embed", "tokenize", "detokenize"],
+        384,
+        512,
+    )
     assert description.vocabulary_size == 30522
     assert description.details["attention"] == "both ways"
     assert 150e6 < description.memory_bytes < 500e6

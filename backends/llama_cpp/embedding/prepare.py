@@ -9,7 +9,9 @@ from backends.embedding_inputs import EmbeddingInputs, InputLimits
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.embedding.facts import EmbeddingFacts
 from backends.llama_cpp.model import Vocabulary, open_model
-from backends.protocol import Job
+from backends.llama_cpp.tokenizer import VocabularyTokenizer
+from backends.protocol import Job, Result
+from backends.tokens import answer
 from config.schema import LlamaCppEmbeddingParameters, ModelSpec
 
 
@@ -22,10 +24,14 @@ class LlamaEmbeddingPreparer(Preparer[PreparedPrompt]):
         before, after = special_ends(self._vocabulary)
         limits = InputLimits(size, facts.dimensions, facts.context_length, before, after)
         self._inputs = EmbeddingInputs(limits, parameters.token_input, self._encode)
+        self._tokenizer = VocabularyTokenizer(self._vocabulary, before, after)
 
     def prepare(self, job: Job) -> list[PreparedPrompt]:
         """One item of ids for each input. Raises JobError naming the input at fault."""
         return [PreparedPrompt(np.array(ids, dtype="<i4").tobytes()) for ids in self._inputs.token_ids(job)]
+
+    def answer(self, job: Job) -> list[Result]:
+        return answer(job, self._tokenizer)
 
     def _encode(self, texts: list[str]) -> list[list[int]]:
         return [self._ids(text) for text in texts]

@@ -230,3 +230,37 @@ def test_the_schema_names_every_section() -> None:
     sections = published["$defs"]["Config"]
     assert set(sections["properties"]) == set(Config.__struct_fields__)
     assert sections["additionalProperties"] is False
+
+
+ADAPTERS = """
+    parameters:
+      adapters:
+        - {name: a, source: lora/a.gguf, scale: 0.5}
+        - {name: b, source: "hf:o/n/b.gguf"}
+"""
+
+
+def test_paths_of_adapters_count_from_the_files_folder(file: Path) -> None:
+    file.write_text(MODEL + ADAPTERS)
+    (model,) = load_config(file, {}).models
+    adapters = model.parameters["adapters"]
+    assert [adapter["source"] for adapter in adapters] == [
+        str(file.parent / "lora/a.gguf"),
+        "hf:o/n/b.gguf",
+    ]
+    assert [adapter["scale"] for adapter in adapters] == [0.5, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("{name: a, source: x}", "models[0].parameters.adapters[2].name: 'a' stands twice"),
+        ("{name: c, source: x, sha256: abc}", "models[0].parameters.adapters[2].sha256: expected 64"),
+        ("{name: c}", "models[0].parameters.adapters[2].source: missing"),
+        ("{name: c, source: x, scale: 1000}", "models[0].parameters.adapters[2].scale: expected"),
+        ("{name: c, source: x, weight: 1}", "models[0].parameters.adapters[2].weight: unknown setting"),
+    ],
+)
+def test_adapters_are_checked(file: Path, line: str, problem: str) -> None:
+    (told,) = problems(file, f"{MODEL}{ADAPTERS}        - {line}\n")
+    assert told.startswith(problem)

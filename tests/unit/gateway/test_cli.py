@@ -129,3 +129,22 @@ def test_a_wrong_command_line_is_exit_code_2(argv: list[str], capsys: pytest.Cap
         main(argv)
     assert caught.value.code == 2
     assert "usage: llm-cortex" in capsys.readouterr().err
+
+
+def test_files_beside_a_model_are_pulled_verified_and_shown_with_it(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = yaml.safe_load(config.read_text())
+    tree["models"][0]["parameters"] = {"adapters": [{"name": "a", "source": "a.gguf"}]}
+    config.write_text(yaml.safe_dump(tree))
+    adapter = config.parent / "a.gguf"
+    flags = ["--config", str(config)]
+    assert main(["pull", "here", *flags]) == 1
+    assert f"there is nothing at {adapter}" in capsys.readouterr().err
+    adapter.write_bytes(b"GGUF")
+    assert main(["pull", "here", *flags]) == 0
+    assert capsys.readouterr().out == f"{config.parent / 'own.gguf'}\n{adapter}\n"
+    assert main(["models", "verify", "here", *flags]) == 0
+    assert f"here, {adapter}: whole, SHA-256 " in capsys.readouterr().err
+    assert main(["models", *flags]) == 0
+    assert f"with     {adapter}\n             yes" in capsys.readouterr().out

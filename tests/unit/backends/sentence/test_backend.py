@@ -20,7 +20,7 @@ def spec(folder: Path, **parameters: object) -> ModelSpec:
 
 def test_describes_the_model(model_folder: Path) -> None:
     description = SentenceBackend(spec(model_folder), model_folder).describe()
-    assert description.tasks == ["embed"]
+    assert description.tasks == ["embed", "tokenize", "detokenize"]
     assert description.parameters == []
     assert (description.dimensions, description.context_length, description.vocabulary_size) == (8, 12, 11)
     assert description.licence == "MIT"

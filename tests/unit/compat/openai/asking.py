@@ -18,7 +18,7 @@ EVERYTHING = Description(
         "grammar", "reasoning_effort", "chat_template_kwargs", "reproducible", "lora",
     ],
     vocabulary_size=100,
-    limits={"n": 8, "best_of": 6, "top_logprobs": 10},
+    limits={"n": 8, "best_of": 6, "top_logprobs": 10, "logprobs": 4},
     adapters=["formal", "rude"],
 )  # fmt: skip
 NOTHING = Description(tasks=["generate"], parameters=[])

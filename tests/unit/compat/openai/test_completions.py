@@ -41,8 +41,8 @@ def test_a_plain_completion() -> None:
 
 
 def test_several_answers_and_their_logprobs() -> None:
-    _, asked, form = job(n=3, logprobs=5, echo=True)
-    assert (asked.n, asked.logprobs, asked.echo) == (3, 5, True)
+    _, asked, form = job(n=3, logprobs=4, echo=True)
+    assert (asked.n, asked.logprobs, asked.echo) == (3, 4, True)
     assert form == CompletionForm(3, 3, logprobs=True, echo=True)
 
 
@@ -83,6 +83,7 @@ def test_what_the_model_does_not_honour_is_refused_by_name(name: str, value: Any
         ({"best_of": 2, "stream": True}, "best_of"),
         ({"prompt": ["a", "b", "c"], "n": 4}, "n"),
         ({"prompt": ["a", "b", "c"], "best_of": 4}, "best_of"),
+        ({"logprobs": 5}, "logprobs"),
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
         ({"top_logprobs": 1}, "top_logprobs"),

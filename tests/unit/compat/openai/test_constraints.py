@@ -117,6 +117,8 @@ def test_a_choice_matches_itself_and_nothing_else(choices: list[str]) -> None:
         ({"structured_outputs": {"json_object": False}}, "structured_outputs"),
         ({"structured_outputs": {"json": "{"}}, "structured_outputs.json"),
         ({"structured_outputs": {"json": "[]"}}, "structured_outputs.json"),
+        ({"structured_outputs": {"json": '{"title": "\\u0000"}'}}, "structured_outputs.json"),
+        ({"structured_outputs": {"json": '{"a":' * 100_000}}, "structured_outputs.json"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice"),
         ({"structured_outputs": {"choice": ["a", ""]}}, "structured_outputs.choice[1]"),
         ({"structured_outputs": {"choice": ["a"] * 1025}}, "structured_outputs.choice"),

@@ -60,7 +60,7 @@ def test_calls_and_what_answers_them() -> None:
         answering("b", [{"type": "text", "text": "x"}, {"type": "text", "text": "y"}]),
         answering("a", ""),
         calling(call("a", "h")),
-        answering("a"),
+        answering("a") | {"name": "own"},
     )[1:] == [
         ChatMessage(
             "assistant",
@@ -70,7 +70,7 @@ def test_calls_and_what_answers_them() -> None:
         ChatMessage("tool", "x\ny", "g", tool_call_id="b"),
         ChatMessage("tool", "", "f", tool_call_id="a"),
         ChatMessage("assistant", "", tool_calls=[ToolCall("a", "h", '{"x": 1}')]),
-        ChatMessage("tool", "done", "h", tool_call_id="a"),
+        ChatMessage("tool", "done", "own", tool_call_id="a"),
     ]
 
 

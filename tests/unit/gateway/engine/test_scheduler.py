@@ -72,9 +72,17 @@ class Desk:
         return self.scheduler.handle(event, self.now)
 
     def job(
-        self, job_id: str, model: str = "m", *, stream: bool = True, items: int = 1, **more: Any
+        self,
+        job_id: str,
+        model: str = "m",
+        *,
+        stream: bool = True,
+        items: int = 1,
+        answers: int = 1,
+        **more: Any,
     ) -> list[Command]:
-        job = Job(job_id, model, "generate", GenerateParameters(), [Text("x")] * items, stream, **more)
+        parameters = GenerateParameters(n=answers)
+        job = Job(job_id, model, "generate", parameters, [Text("x")] * items, stream, **more)
         return self.tell(JobArrived(job, "key"))
 
     def ready(self, worker_id: int, free: int = 4) -> list[Command]:
@@ -119,6 +127,14 @@ def test_no_more_is_sent_than_fits_and_a_little_ahead() -> None:
     assert len(of(Dispatch, desk.ready(1, free=4))) == 4 + LOOK_AHEAD_ITEMS
     assert not of(Dispatch, desk.frame(1, Started("0"), free=3, queued=5, received=6)), "enough lies there"
     assert len(of(Dispatch, desk.frame(1, Finished("0"), free=3, queued=2, received=6))) == 3
+
+
+def test_every_answer_takes_a_place() -> None:
+    desk = Desk(queue=50)
+    for i in range(20):
+        desk.job(str(i), items=2, answers=3)
+    sent = of(Dispatch, desk.ready(1, free=16))
+    assert len(sent) == -(-(16 + LOOK_AHEAD_ITEMS) // 6)
 
 
 def test_what_is_on_its_way_counts() -> None:

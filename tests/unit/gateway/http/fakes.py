@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from litestar import Litestar
 
 from backends.protocol import (
     Delta,
     Description,
+    DetokenizeResult,
     EmbeddingResult,
     Finished,
     GenerationResult,
     ItemDone,
     Job,
+    TokenizeResult,
 )
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
 from gateway.app import create_app
@@ -36,19 +39,25 @@ CHAT = ModelSpec(
 EMBED = ModelSpec(name="org/embedder", backend="fake_batch", tasks=["embed"], source="x")
 
 CHAT_DESCRIPTION = Description(
-    tasks=["generate"],
+    tasks=["generate", "tokenize", "detokenize"],
     parameters=["max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "logit_bias", "ignore_eos"],
     context_length=2048,
     vocabulary_size=1000,
 )
 EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
 
+TOKENIZED = TokenizeResult(array("i", [9, 7, 8]).tobytes(), [b"Hi", b" \xe2\x98", b"\x83"])
 VECTOR = array("f", [0.5, -1.0]).tobytes()
 
 
 def answer(job: Job, stream: JobStream) -> None:
-    """Two pieces and the end, or a vector for each item."""
+    """Two pieces and the end, a vector for each item, or tokens and their text."""
     for item in range(len(job.items)):
+        if job.task in ("tokenize", "detokenize"):
+            stream.push(
+                ItemDone(job.id, item, TOKENIZED if job.task == "tokenize" else DetokenizeResult("Hi ☃"))
+            )
+            continue
         if job.task == "embed":
             stream.push(ItemDone(job.id, item, EmbeddingResult(VECTOR, 2, 3)))
             continue
@@ -78,6 +87,8 @@ class FakeEngine:
         self.streams: list[JobStream] = []
         self.aborted: list[str] = []
         self.refusal: GatewayError | None = None
+        self.parameters = CHAT_DESCRIPTION.parameters
+        """What the chat model honours."""
         self.describe_blocked: asyncio.Event | None = None
         self.ready = True
         self.draining = False
@@ -89,7 +100,9 @@ class FakeEngine:
     async def description(self, model: str) -> Description:
         if self.describe_blocked is not None:
             await self.describe_blocked.wait()
-        return EMBED_DESCRIPTION if model == EMBED.name else CHAT_DESCRIPTION
+        if model == EMBED.name:
+            return EMBED_DESCRIPTION
+        return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
         if self.refusal is not None:

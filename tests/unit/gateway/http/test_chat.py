@@ -2,8 +2,20 @@
 
 import json
 
-from backends.protocol import Chat, ChatMessage, GenerateParameters
-from tests.unit.gateway.http.fakes import Site, assert_envelope
+from backends.protocol import (
+    Chat,
+    ChatMessage,
+    Delta,
+    Finished,
+    GenerateParameters,
+    GenerationResult,
+    ItemDone,
+    Job,
+    TokenLogprob,
+    ToolCall,
+)
+from gateway.engine.stream import JobStream
+from tests.unit.gateway.http.fakes import CHAT_DESCRIPTION, Site, assert_envelope
 
 
 async def test_a_chat_is_answered_in_openais_shape(site: Site) -> None:
@@ -69,3 +81,41 @@ async def test_a_model_that_does_not_chat_is_refused(site: Site) -> None:
 async def test_an_unknown_model_is_not_found(site: Site) -> None:
     error = assert_envelope(await site.chat(model="nope"), 404, "model")
     assert error["code"] == "model_not_found"
+
+
+async def test_what_an_answer_kept_for_its_end_is_streamed_before_it(site: Site) -> None:
+    def late(job: Job, stream: JobStream) -> None:
+        stream.push(Delta(job.id, 0, "Hel"))
+        logprobs = [TokenLogprob(b"lo", -1.0)]
+        calls = [ToolCall("call_1", "f", "{}"), ToolCall("call_2", "g", "{}")]
+        result = GenerationResult("lo", "tool_calls", 7, 3, 0, "hm", calls, 0, logprobs)
+        stream.push(ItemDone(job.id, 0, result))
+        stream.push(Finished(job.id))
+        stream.end()
+
+    site.engine.script = late
+    *chunks, done = frames((await site.chat(stream=True)).text)
+    assert done == "[DONE]"
+    _, first, rest, end = [json.loads(chunk)["choices"][0] for chunk in chunks]
+    assert first["delta"] == {"content": "Hel"}
+    assert (rest["delta"]["content"], rest["delta"]["reasoning"]) == ("lo", "hm")
+    called = [(call["index"], call["id"], call["function"]) for call in rest["delta"]["tool_calls"]]
+    assert called == [
+        (0, "call_1", {"arguments": "{}", "name": "f"}),
+        (1, "call_2", {"arguments": "{}", "name": "g"}),
+    ]
+    assert rest["logprobs"]["content"][0]["token"] == "lo"
+    assert (end["delta"], end["finish_reason"]) == ({}, "tool_calls")
+
+
+async def test_many_logprobs_are_rendered_on_a_thread_alike(site: Site) -> None:
+    def long(job: Job, stream: JobStream) -> None:
+        logprobs = [TokenLogprob(b"a", -1.0)] * 1001
+        stream.push(ItemDone(job.id, 0, GenerationResult("a" * 1001, "stop", 7, 1001, logprobs=logprobs)))
+        stream.push(Finished(job.id))
+        stream.end()
+
+    site.engine.script = long
+    site.engine.parameters = [*CHAT_DESCRIPTION.parameters, "logprobs"]
+    body = (await site.chat(logprobs=True)).json()
+    assert len(body["choices"][0]["logprobs"]["content"]) == 1001
