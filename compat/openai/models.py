@@ -25,6 +25,38 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     dimensions: int = 0
 
 
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What a model can do here, as its backend describes it. A request that asks for more is a 400."""
+
+    backend: str
+    tasks: list[str]
+    """With those that every model of the backend does beside what it is configured for."""
+    parameters: list[str]
+    """Request parameters that it honours."""
+    limits: dict[str, int]
+    """Largest values of parameters, where the API allows larger ones."""
+    adapters: list[str]
+    """LoRA adapters that a request may name."""
+    context_length: int
+    """Most tokens of prompt and answer together; 0: no such limit."""
+    dimensions: int
+    """Length of an embedding; 0: none."""
+    vocabulary_size: int
+    device_kinds: list[str]
+    """Kinds of device that it can run on here, best first."""
+    memory_bytes: int
+    """Estimated need of one replica."""
+    replicas: int
+    details: dict[str, str]
+    """Facts for people: architecture, quantisation …"""
+
+
+class ModelDetails(ModelCard, frozen=True, kw_only=True):
+    """One model by itself; `capabilities` is null where `error` says why they are not known."""
+
+    capabilities: Capabilities | None
+
+
 class ModelCards(Struct, frozen=True):
     object: Literal["list"]
     data: list[ModelCard]
@@ -34,5 +66,5 @@ def render_models(cards: Sequence[ModelCard]) -> bytes:
     return encode(ModelCards("list", list(cards)))
 
 
-def render_model(card: ModelCard) -> bytes:
-    return encode(card)
+def render_model(model: ModelDetails) -> bytes:
+    return encode(model)

@@ -1,13 +1,16 @@
-"""GET /v1/models and /v1/models/{id}."""
+"""GET /v1/models, which is light, and /v1/models/{id}, which tells all that is known of one model."""
 
+import msgspec
 from litestar import get
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
-from compat.openai.models import ModelCard, render_model, render_models
+from backends.protocol import Description
+from compat.openai.models import Capabilities, ModelCard, ModelDetails, render_model, render_models
+from config.schema import ModelSpec
 from gateway.engine.engine import ModelStatus
-from gateway.engine.errors import ModelNotFound
+from gateway.engine.errors import GatewayError, ModelNotFound
 from gateway.http.answer import Answer
 from gateway.http.services import Services
 
@@ -15,21 +18,39 @@ from gateway.http.services import Services
 def model_routes(services: Services) -> list[HTTPRouteHandler]:
     @get("/v1/models")
     async def list_models() -> ASGIApp:
-        return Answer(render_models([_card(status) for status in services.engine.models()]))
+        cards = [_card(status, status.description) for status in services.engine.models()]
+        return Answer(render_models(cards))
 
     @get("/v1/models/{model:path}")
     async def retrieve_model(model: FromPath[str]) -> ASGIApp:
         name = services.engine.resolve(model.removeprefix("/")).name
+        description, error = await _describe(services, name)
         for status in services.engine.models():
             if status.spec.name == name:
-                return Answer(render_model(_card(status)))
+                return Answer(render_model(_details(status, description, error)))
         raise ModelNotFound(f"The model '{name}' is not served any more.", param="model")
 
     return [list_models, retrieve_model]
 
 
-def _card(status: ModelStatus) -> ModelCard:
-    spec, description = status.spec, status.description
+async def _describe(services: Services, name: str) -> tuple[Description | None, str]:
+    """What the model can do, looked up now if nobody has yet; or why that is not known."""
+    try:
+        return await services.engine.description(name), ""
+    except GatewayError as error:
+        return None, error.message
+
+
+def _details(status: ModelStatus, description: Description | None, error: str) -> ModelDetails:
+    card = _card(status, description)
+    if not card.error:
+        card = msgspec.structs.replace(card, error=error)
+    capabilities = _capabilities(status.spec, description) if description else None
+    return ModelDetails(**msgspec.structs.asdict(card), capabilities=capabilities)
+
+
+def _card(status: ModelStatus, description: Description | None) -> ModelCard:
+    spec = status.spec
     return ModelCard(
         id=spec.name,
         created=status.created,
@@ -41,4 +62,21 @@ def _card(status: ModelStatus) -> ModelCard:
         licence=spec.licence or (description.licence if description else ""),
         context_length=description.context_length if description else 0,
         dimensions=description.dimensions if description else 0,
+    )
+
+
+def _capabilities(spec: ModelSpec, description: Description) -> Capabilities:
+    return Capabilities(
+        backend=spec.backend,
+        tasks=list(description.tasks),
+        parameters=sorted(description.parameters),
+        limits=description.limits,
+        adapters=description.adapters,
+        context_length=description.context_length,
+        dimensions=description.dimensions,
+        vocabulary_size=description.vocabulary_size,
+        device_kinds=description.device_kinds,
+        memory_bytes=spec.memory_bytes or description.memory_bytes,
+        replicas=spec.replicas,
+        details=description.details,
     )

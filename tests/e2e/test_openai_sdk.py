@@ -195,3 +195,14 @@ def test_a_prompt_over_the_context_says_both_numbers(client: OpenAI) -> None:
     ]
     assert any(number >= 20_000 for number in numbers)
     assert any(number <= 8192 for number in numbers)
+
+
+def test_a_model_tells_what_it_can_do(client: OpenAI) -> None:
+    chat = client.models.retrieve("gpt-4o-mini").model_dump()
+    assert chat["id"] == CHAT
+    told = chat["capabilities"]
+    assert {"temperature", "seed", "stop"} <= set(told["parameters"])
+    assert (told["context_length"], told["vocabulary_size"]) == (8192, 49152)
+    assert told["details"]["architecture"] == "llama"
+    embedding = client.models.retrieve(EMBEDDING).model_dump()
+    assert embedding["capabilities"]["dimensions"] == 384

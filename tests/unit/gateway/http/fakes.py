@@ -90,6 +90,7 @@ class FakeEngine:
         self.parameters = CHAT_DESCRIPTION.parameters
         """What the chat model honours."""
         self.describe_blocked: asyncio.Event | None = None
+        self.undescribed: GatewayError | None = None
         self.ready = True
         self.draining = False
         self._registry = Registry(specs)
@@ -100,6 +101,8 @@ class FakeEngine:
     async def description(self, model: str) -> Description:
         if self.describe_blocked is not None:
             await self.describe_blocked.wait()
+        if self.undescribed is not None:
+            raise self.undescribed
         if model == EMBED.name:
             return EMBED_DESCRIPTION
         return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)

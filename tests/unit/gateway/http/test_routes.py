@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from backends.protocol import Text, Tokens
+from gateway.engine.errors import ModelNotPulled
 from gateway.http.page import page_routes
 from tests.unit.gateway.http.fakes import EMBED, Site, assert_envelope
 from tests.unit.gateway.http.test_chat import frames
@@ -108,6 +109,23 @@ async def test_a_model_that_is_not_there(site: Site, path: str) -> None:
     response = await site.client.get(f"/v1/models/{path}")
     assert_envelope(response, 404, "model")
     assert len(response.text) < 1000
+
+
+async def test_a_model_by_itself_tells_what_it_can_do(site: Site) -> None:
+    body = (await site.client.get("/v1/models/talker")).json()
+    assert (body["id"], body["context_length"], body["error"]) == ("talker", 2048, "")
+    told = body["capabilities"]
+    assert told["parameters"] == sorted(site.engine.parameters)
+    assert told["tasks"] == ["generate", "tokenize", "detokenize"]
+    assert (told["backend"], told["vocabulary_size"], told["device_kinds"]) == ("fake", 1000, ["cpu"])
+    listed = (await site.client.get("/v1/models")).json()["data"][0]
+    assert listed == {name: listed[name] for name in body if name != "capabilities"}
+
+
+async def test_a_model_that_cannot_be_described_says_why(site: Site) -> None:
+    site.engine.undescribed = ModelNotPulled("talker is not on disk")
+    body = (await site.client.get("/v1/models/talker")).json()
+    assert (body["capabilities"], body["error"]) == (None, "talker is not on disk")
 
 
 async def test_liveness_and_readiness(site: Site) -> None:
