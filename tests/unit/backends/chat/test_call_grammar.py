@@ -28,7 +28,7 @@ ANY = json.dumps({"type": "object", "x-guidance": OPTIONS})
 TOOLS = [CallableTool("get", CITY), CallableTool("get_all", ANY)]
 CALLS = [("get", '{"city": "Rome"}'), ("get_all", '{"a": ["}", 1]}')]
 NAMED = {"type": "object", "properties": {"name": {"type": "string"}}, "x-guidance": OPTIONS}
-OTHER = {"name": "other", "json_schema": NAMED}
+OTHER = {"name": "other", "lark_grammar": f"start: %json {json.dumps(NAMED)}"}
 SAMPLES = {
     "hermes": '<tool_call>\n{"name": "f", "arguments": {}}',
     "mistral list": '[TOOL_CALLS][{"name": "f", "arguments": {}}]',
