@@ -12,6 +12,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
+from backends.chat.answer import AnswerFormat
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Vocabulary
 
@@ -19,6 +20,8 @@ _KEPT_GRAMMARS = 64
 """Compiled grammars kept for later requests; each takes some hundred kilobytes."""
 _SPECIAL_MARKER = b"\xff"
 """llguidance's sign in front of a token that is no text; UTF-8 never holds this byte."""
+
+_PLAIN = AnswerFormat()
 
 
 class GuideError(Exception):
@@ -72,10 +75,13 @@ class GuideMaker:
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
         self._mask = TokenMask(vocabulary.size)
 
-    def guide(self, grammar: str, triggers: Sequence[str] = ()) -> "Guide":
-        """For one sequence; with `triggers` it wakes at the first of these texts. Raises GuideError."""
+    def guide(self, grammar: str, triggers: Sequence[str] = (), format: AnswerFormat = _PLAIN) -> "Guide":
+        """For one sequence. With `triggers` it wakes at the first of these texts after any reasoning; the
+        tag that ends reasoning may be one of them. Raises GuideError.
+        """
         matcher = self._compile(grammar).deep_copy()
-        return Guide(matcher, self._tokenizer, self._mask, self._pieces, triggers)
+        watch = TriggerWatch(triggers, format) if triggers else None
+        return Guide(matcher, self._tokenizer, self._mask, self._pieces, watch)
 
     def _compile(self, grammar: str) -> LLMatcher:
         matcher = self._compiled.pop(grammar, None)
@@ -101,17 +107,17 @@ class Guide:
         tokenizer: LLTokenizer,
         mask: "TokenMask",
         pieces: Sequence[bytes],
-        triggers: Sequence[str] = (),
+        watch: "TriggerWatch | None" = None,
     ) -> None:
         self._matcher = matcher
         self._tokenizer = tokenizer
         self._mask = mask
         self._pieces = pieces
-        self._watch = TriggerWatch(triggers) if triggers else None
+        self._watch = watch
 
     @property
     def active(self) -> bool:
-        """False until a trigger has been seen: then nothing is forbidden and nothing forced."""
+        """False until a trigger has been seen: until then nothing is forbidden and nothing forced."""
         return self._watch is None
 
     @property
@@ -146,9 +152,13 @@ class Guide:
             return
         begun = self._watch.feed(token, self._pieces[token])
         if begun is not None:
+            self._wake(self._tokenizer.tokenize_bytes(begun[0]) + begun[1], self._watch)
+
+    def _wake(self, tokens: list[int], watch: "TriggerWatch") -> None:
+        """A text that only looked like a trigger, going on as nothing in the grammar does, is let be."""
+        if watch.binding or self._matcher.validate_tokens(tokens) == len(tokens):
             self._watch = None
-            rest, tokens = begun
-            self._consume(self._tokenizer.tokenize_bytes(rest) + tokens)
+            self._consume(tokens)
 
     def _consume(self, tokens: list[int]) -> None:
         # On an end token after the end there is nothing to consume, but no error either.
@@ -158,12 +168,22 @@ class Guide:
 
 
 class TriggerWatch:
-    """Looks for the first of some texts in the tokens of an answer, wherever in a token it begins."""
+    """Looks for the first of some texts in the tokens of an answer, wherever in a token it begins.
 
-    def __init__(self, triggers: Sequence[str]) -> None:
+    What the model thinks before it answers triggers nothing; the tag that ends it may.
+    """
+
+    def __init__(self, triggers: Sequence[str], format: AnswerFormat = _PLAIN) -> None:
         self._triggers = [trigger.encode() for trigger in triggers]
-        self._longest = max(map(len, self._triggers))
+        self.binding = format.think_close in triggers
+        """The grammar is for all that comes after reasoning, not only for what begins like a call."""
+        self._opened, self._closed = format.think_open.encode(), format.think_close.encode()
+        self._longest = max(map(len, [*self._triggers, self._closed]))
+        self._thinking = True if format.in_reasoning else None if self._closed else False
+        """None: that is not known yet."""
         self._recent: list[tuple[int, bytes]] = []
+        self._begin = 0
+        """How much of the recent text is not looked at any more: reasoning, and what was found before."""
 
     def feed(self, token: int, piece: bytes) -> tuple[bytes, list[int]] | None:
         """Once a trigger is complete: the part of a token that it begins with, and the tokens after that.
@@ -172,12 +192,30 @@ class TriggerWatch:
         """
         self._recent.append((token, piece))
         text = b"".join(piece for _, piece in self._recent)
-        starts = [start for trigger in self._triggers if (start := text.find(trigger)) >= 0]
-        if starts:
-            return self._split(min(starts))
-        while len(text) - len(self._recent[0][1]) >= self._longest:
-            text = text[len(self._recent.pop(0)[1]) :]
+        if self._thinking is None:
+            self._thinking = self._has_begun_to_think(text)
+        if self._thinking and (closed_at := text.find(self._closed)) >= 0:
+            self._thinking, self._begin = False, closed_at
+        if self._thinking is False:
+            starts = [start for t in self._triggers if (start := text.find(t, self._begin)) >= 0]
+            if starts:
+                self._begin = min(starts) + 1
+                return self._split(min(starts))
+        self._forget(text)
         return None
+
+    def _has_begun_to_think(self, text: bytes) -> bool | None:
+        head = text.lstrip()
+        if self._opened.startswith(head):
+            return None if head != self._opened else True
+        return bool(self._opened) and head.startswith(self._opened)
+
+    def _forget(self, text: bytes) -> None:
+        """What no trigger can begin in any more."""
+        while self._thinking is not None and len(text) - len(self._recent[0][1]) >= self._longest:
+            length = len(self._recent.pop(0)[1])
+            text = text[length:]
+            self._begin = max(self._begin - length, 0)
 
     def _split(self, start: int) -> tuple[bytes, list[int]]:
         for index, (_, piece) in enumerate(self._recent):

@@ -9,17 +9,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from llguidance import LLMatcher, LLTokenizer
 
+from backends.chat.answer import AnswerFormat
 from backends.llama_cpp.guide import Guide, GuideError, TokenMask, TriggerWatch, parser_limits
 
+_PLAIN = AnswerFormat()
 _TOKENIZER = LLTokenizer("byte")
 _PIECES = [bytes([byte]) for byte in range(256)]
 _MASK = TokenMask(_TOKENIZER.vocab_size)
 
 
-def _guide(lark: str, triggers: Sequence[str] = ()) -> Guide:
+def _guide(lark: str, triggers: Sequence[str] = (), format: AnswerFormat = _PLAIN) -> Guide:
     grammar = LLMatcher.grammar_from_lark(lark)
     matcher = LLMatcher(_TOKENIZER, grammar, log_level=0, limits=parser_limits())
-    return Guide(matcher, _TOKENIZER, _MASK, _PIECES, triggers)
+    return Guide(matcher, _TOKENIZER, _MASK, _PIECES, TriggerWatch(triggers, format) if triggers else None)
 
 
 def _row() -> "np.ndarray[tuple[int], np.dtype[np.float32]]":
@@ -141,3 +143,65 @@ def test_a_watch_keeps_only_what_may_still_become_a_trigger() -> None:
     for _ in range(1000):
         assert watch.feed(0, b"ab") is None
     assert len(watch._recent) <= 2
+
+
+_THINKING = AnswerFormat(think_open="<k>", think_close="</k>", in_reasoning=True)
+_MAY_THINK = AnswerFormat(think_open="<k>", think_close="</k>")
+
+
+def _woken_at(text: str, format: AnswerFormat, triggers: Sequence[str], lark: str) -> int:
+    """After how many bytes; -1: never."""
+    guide = _guide(lark, triggers, format)
+    for number, token in enumerate(text.encode()):
+        guide.accept(token)
+        if guide.active:
+            return number + 1
+    return -1
+
+
+@pytest.mark.parametrize(
+    ("text", "format", "woken"),
+    [
+        ("<t>", AnswerFormat(), 3),
+        ("<t></k><t>", _THINKING, 10),
+        ("<t></k", _THINKING, -1),
+        (" <k><t></k>\n<t>", _MAY_THINK, 15),
+        ("<kt><t>", _MAY_THINK, 7),
+        ("a<k><t>", _MAY_THINK, 7),
+        ("<t>", _MAY_THINK, 3),
+    ],
+)
+def test_what_is_thought_triggers_nothing(text: str, format: AnswerFormat, woken: int) -> None:
+    assert _woken_at(text, format, ["<t>"], 'start: "<t>" "a"') == woken
+
+
+def test_the_end_of_reasoning_may_be_the_trigger() -> None:
+    assert _woken_at("a</k></k>", _THINKING, ["</k>"], 'start: "</k>" /.*/') == 5
+
+
+@given(cuts=st.lists(st.integers(1, 40), max_size=12))
+def test_reasoning_is_skipped_however_tokens_are_cut(cuts: list[int]) -> None:
+    data = b"<t> hm </k\n</k> so <t>"
+    watch = TriggerWatch(["<t>"], _THINKING)
+    found = [result for token, piece in _cut(data, cuts) if (result := watch.feed(token, piece)) is not None]
+    assert len(found) == 1  # the last one
+    assert not found[0][1] or found[0][1][-1] == len(_cut(data, cuts)) - 1
+
+
+def test_a_text_that_goes_on_unlike_a_call_is_no_trigger() -> None:
+    matcher = LLMatcher(_TOKENIZER, LLMatcher.grammar_from_lark('start: "<t>" "a"'), log_level=0)
+    pieces = [*_PIECES, b"<t>b", b"<t>a"]
+    guide = Guide(matcher, _TOKENIZER, _MASK, pieces, TriggerWatch(["<t>"]))
+    guide.accept(256)
+    assert not guide.active
+    for token in b"<t>":
+        guide.accept(token)
+    assert guide.active
+
+
+def test_what_must_come_after_reasoning_is_an_error_where_it_does_not() -> None:
+    pieces = [*_PIECES, b"</k>b"]
+    matcher = LLMatcher(_TOKENIZER, LLMatcher.grammar_from_lark('start: "</k>" "a"'), log_level=0)
+    guide = Guide(matcher, _TOKENIZER, _MASK, pieces, TriggerWatch(["</k>"], _THINKING))
+    with pytest.raises(GuideError):
+        guide.accept(256)
