@@ -42,11 +42,6 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     return _with_absolute_paths(config, file.resolve().parent)
 
 
-def schema() -> dict[str, Any]:
-    """JSON schema of the configuration file."""
-    return msgspec.json.schema(Config)
-
-
 def cache_dir(config: Config) -> Path:
     """Where weights and descriptions are kept."""
     return _directory(config.paths.cache_dir, "XDG_CACHE_HOME", ".cache")

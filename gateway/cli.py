@@ -14,7 +14,8 @@ import yaml
 
 from config.companions import files
 from config.errors import ConfigError
-from config.load import cache_dir, keys_file, load_config, schema
+from config.load import cache_dir, keys_file, load_config
+from config.published import schema_text
 from config.schema import Config, ModelSpec
 from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyRing, KeysError
 from gateway.weights.errors import WeightsCorrupt, WeightsError, WeightsMissing
@@ -138,7 +139,7 @@ def _config_check(arguments: argparse.Namespace) -> int:
 
 
 def _config_schema(arguments: argparse.Namespace) -> int:
-    print(msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode())
+    print(schema_text(), end="")
     return 0
 
 
