@@ -11,12 +11,14 @@ from jinja2 import TemplateError
 
 from backends.base import JobError, Preparer
 from backends.chat.parsers import marks_of
+from backends.llama_cpp.answer_grammar import AnswerGrammars
 from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.grammar import GrammarCompiler
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part, Rendered
 from backends.llama_cpp.tokenizer import VocabularyTokenizer
-from backends.protocol import Chat, GenerateParameters, Infill, Item, Job, Result, Text, Tokens
+from backends.protocol import Chat, Constraint, GenerateParameters, Infill, Item, Job, Result, Text, Tokens
 from backends.tokens import answer
 from config.schema import LlamaCppParameters, ModelSpec
 
@@ -28,6 +30,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
         self._control = {self._vocabulary.text(token): token for token in self._vocabulary.control_tokens()}
         self._template = self._compile(model.chat_template())
+        self._grammars = GrammarCompiler(self._vocabulary)
+        self._answers = AnswerGrammars(self._grammars, self._control)
         bos = [self._vocabulary.bos] if self._vocabulary.add_bos and self._vocabulary.bos >= 0 else []
         self._tokenizer = VocabularyTokenizer(self._vocabulary, bos, [], self._chat_tokens)
 
@@ -35,21 +39,28 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         if not isinstance(job.parameters, GenerateParameters):
             raise JobError("this model only generates text", param="model")
         check_parameters(job.parameters, self._vocabulary.size)
-        return [self._prepare_item(item) for item in job.items]
+        constraint = job.parameters.constraint
+        return [self._prepare_item(item, constraint) for item in job.items]
 
     def answer(self, job: Job) -> list[Result]:
         return answer(job, self._tokenizer)
 
-    def _prepare_item(self, item: Item) -> PreparedPrompt:
+    def _prepare_item(self, item: Item, constraint: Constraint | None) -> PreparedPrompt:
         if isinstance(item, Chat):
-            return self._prepare_chat(item)
-        return PreparedPrompt(self._pack(self._tokens(item), "prompt"))
+            return self._prepare_chat(item, constraint)
+        tokens = self._pack(self._tokens(item), "prompt")
+        if constraint is None:
+            return PreparedPrompt(tokens)
+        grammar = self._grammars.whole(self._grammars.constraint(constraint), constraint.param)
+        return PreparedPrompt(tokens, grammar=grammar)
 
-    def _prepare_chat(self, chat: Chat) -> PreparedPrompt:
+    def _prepare_chat(self, chat: Chat, constraint: Constraint | None) -> PreparedPrompt:
         rendered = self._render(chat)
         tokens = self._with_bos(self._join(rendered.parts))
         visible = [self._control[mark] for mark in marks_of(rendered.format) if mark in self._control]
-        return PreparedPrompt(self._pack(tokens, "messages"), rendered.format, visible)
+        packed = self._pack(tokens, "messages")
+        bounds = self._answers.bounds(chat, rendered, constraint)
+        return PreparedPrompt(packed, rendered.format, visible, bounds.grammar, bounds.triggers)
 
     def _chat_tokens(self, chat: Chat) -> TokenArray:
         return self._with_bos(self._join(self._render(chat).parts))
@@ -127,6 +138,8 @@ def check_parameters(parameters: GenerateParameters, vocabulary_size: int) -> No
         value = getattr(parameters, name)
         if value is not None and not -1 <= value < 2**31:
             raise JobError(f"{name} must be from -1 to {2**31 - 1}", param=name)
+    if parameters.ignore_eos and parameters.constraint is not None:
+        raise JobError("an answer that must match something ends where it does", param="ignore_eos")
     for token, bias in parameters.logit_bias.items():
         if not 0 <= token < vocabulary_size:
             raise JobError(
