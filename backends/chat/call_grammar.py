@@ -20,7 +20,7 @@ OTHER = "@other"
 """How a grammar refers to the one for answers without calls."""
 _MOST_CALLS = 16
 """In one answer: a weak model that must call would go on until its tokens are spent."""
-_GAP = "GAP: /[ \\n]{1,3}/"
+_GAP = "GAP: /[ \\n]{1,8}/"
 
 
 class CallableTool(Struct, frozen=True):

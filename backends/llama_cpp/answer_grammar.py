@@ -67,7 +67,7 @@ class AnswerGrammars:
             rendered.writing,
             rendered.format,
             self._control,
-            several=chat.parallel_tool_calls and rendered.several_calls,
+            several=_may_call_often(chat, rendered),
             other=constraint is not None,
         )
         return self._compiled(grammar, "tools" if constraint is None else constraint.param, constraint)
@@ -77,7 +77,7 @@ class AnswerGrammars:
         return self._compiled(grammar, constraint.param, constraint)
 
     def _offered(self, chat: Chat, rendered: Rendered) -> Bounds:
-        several = chat.parallel_tool_calls and rendered.several_calls
+        several = _may_call_often(chat, rendered)
         tools = self._tools(chat, rendered, to_the_letter=False)
         try:
             grammar = offered_calls(tools, rendered.writing, self._control, several=several)
@@ -108,6 +108,12 @@ class AnswerGrammars:
             if to_the_letter:
                 raise
             return self._compiler.schema(_ANY_ARGUMENTS, place)
+
+
+def _may_call_often(chat: Chat, rendered: Rendered) -> bool:
+    """A named tool is called once: that is what clients take naming it for."""
+    named = chat.tool_choice == "required" and len(chat.allowed_tools) == 1
+    return chat.parallel_tool_calls and rendered.several_calls and not named
 
 
 def _arguments_schema(source: str, place: str) -> str:

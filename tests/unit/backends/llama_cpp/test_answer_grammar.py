@@ -77,6 +77,9 @@ def test_one_call_at_a_time() -> None:
     assert "{0,15}" in bounds(FakeCompiler(), [Tool("f")]).grammar
     assert "{0,15}" not in bounds(FakeCompiler(), [Tool("f")], parallel_tool_calls=False).grammar
     assert "{0,15}" not in bounds(FakeCompiler(), [Tool("f")], source=templates.LLAMA3).grammar
+    named = bounds(FakeCompiler(), [Tool("f"), Tool("g")], tool_choice="required", allowed_tools=["g"])
+    assert "{0,15}" not in named.grammar
+    assert "{0,15}" in bounds(FakeCompiler(), [Tool("f")], tool_choice="required").grammar
 
 
 def test_calls_or_what_the_answer_must_be_otherwise() -> None:
