@@ -1,7 +1,8 @@
-"""Builds llama-server and llama-batched-bench of the very version that llama-cpp-python has installed.
+"""Builds the peers of the very version that llama-cpp-python has installed, on its very libraries.
 
-Takes the sources from llama-cpp-python's own source distribution (pip downloads it into benchmarks/vendor/)
-and links them against the installed libraries; see peer/CMakeLists.txt.
+llama-server and llama-batched-bench: from llama-cpp-python's own source distribution (pip downloads it into
+benchmarks/vendor/), linked against the installed libraries; see peer/CMakeLists.txt. Its two Python servers:
+a virtual environment with their packages, in which llama_cpp is a link to the installed one.
 
 usage: python -m benchmarks.build_peer [--jobs N]
 """
@@ -12,14 +13,18 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import venv
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.peers import LLAMA_SERVER, installed_libraries
+from benchmarks.peers import LLAMA_SERVER, PYTHON_SERVERS, VENDOR, installed_libraries
 
 HERE = Path(__file__).parent
-VENDOR = HERE / "vendor"
 TARGETS = ("llama-server", "llama-batched-bench")
+SERVER_PACKAGES = [
+    *("fastapi", "uvicorn", "pydantic-settings", "sse-starlette", "starlette-context<0.4", "PyYAML"),
+    *("numpy", "jinja2", "diskcache", "typing-extensions", "openai", "safetensors", "websockets"),
+]
 
 
 def main() -> None:
@@ -43,6 +48,22 @@ def main() -> None:
     )
     _run("cmake", "--build", build, "--parallel", jobs, "--target", *TARGETS)
     _run(LLAMA_SERVER, "--version")
+    _python_servers()
+
+
+def _python_servers() -> None:
+    """One environment serves both; the packages are what the `server` extra and the example's header name."""
+    if not PYTHON_SERVERS.exists():
+        venv.create(PYTHON_SERVERS.parents[1], with_pip=True)
+    _run(PYTHON_SERVERS, "-m", "pip", "install", "--quiet", *SERVER_PACKAGES)
+    package = installed_libraries().parent
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(subprocess.check_output([PYTHON_SERVERS, "-c", where], text=True).strip())
+    link = site / package.name
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(package, target_is_directory=True)
+    _run(PYTHON_SERVERS, "-c", "import llama_cpp.server.app")
 
 
 def _sources(wanted: str) -> Path:

@@ -79,6 +79,11 @@ class Connection(asyncio.Protocol):
         return answer
 
     @property
+    def answer(self) -> Answer | None:
+        """The response that is coming in, or the last one."""
+        return self._answer
+
+    @property
     def closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
 

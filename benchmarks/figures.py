@@ -56,3 +56,21 @@ def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
 def gaps(times: Sequence[float]) -> list[float]:
     """Time from each event to the next."""
     return [after - before for before, after in pairwise(times)]
+
+
+def steady_rate(streams: Sequence[Sequence[float]]) -> float:
+    """Events/s of all streams together, from when the last one has begun until the first one ends.
+
+    Nothing but steady work of all is in there. NaN where they never ran all together.
+    """
+    if not streams or not all(streams):
+        return math.nan
+    start, end = max(times[0] for times in streams), min(times[-1] for times in streams)
+    if end <= start:
+        return math.nan
+    return sum(start < at <= end for times in streams for at in times) / (end - start)
+
+
+def gaps_within(times: Sequence[float], start: float, end: float) -> list[float]:
+    """Gaps that overlap the time from `start` to `end`."""
+    return [after - before for before, after in pairwise(times) if after > start and before < end]

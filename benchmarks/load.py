@@ -4,8 +4,9 @@ Owns who sends what when; knows nothing of what the bodies mean.
 """
 
 import asyncio
+import contextlib
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import perf_counter, process_time
 
 from msgspec import Struct
@@ -27,13 +28,9 @@ async def run_streams(
     """Each stream sends its requests one after another; all are connected before the first one sends.
 
     `fresh`: a new connection for every request.
-
-    The garbage collector rests meanwhile: a pause of the client would read as a pause of the server.
     """
     connections = await asyncio.gather(*(Connection.connect(address) for _ in requests))
-    gc.collect()
-    gc.disable()
-    try:
+    with _no_garbage_collection():
         started_at, cpu_before = perf_counter(), process_time()
         answers = await asyncio.gather(
             *(
@@ -42,6 +39,55 @@ async def run_streams(
             )
         )
         return Run(answers, perf_counter() - started_at, process_time() - cpu_before)
+
+
+class Background:
+    """Streams that run while something else is measured, until they are cut off."""
+
+    def __init__(
+        self, connections: Sequence[Connection], requests: Sequence[bytes], timeout_s: float
+    ) -> None:
+        self._connections = connections
+        self._tasks = [
+            asyncio.ensure_future(connection.exchange(request, timeout_s))
+            for connection, request in zip(connections, requests, strict=True)
+        ]
+
+    @classmethod
+    async def started(
+        cls, address: Address, requests: Sequence[bytes], timeout_s: float, flowing_events: int
+    ) -> "Background":
+        """Comes back when every stream has had so many events, or has ended."""
+        connections = await asyncio.gather(*(Connection.connect(address) for _ in requests))
+        background = cls(connections, requests, timeout_s)
+        while not background._flow(flowing_events):  # noqa: ASYNC110 (an event would burden the measured path)
+            await asyncio.sleep(0.02)
+        return background
+
+    async def cut(self) -> list[Answer]:
+        """End all; an answer that had ended before is a failure, as it did not last the measurement."""
+        early = [task.done() for task in self._tasks]
+        for connection in self._connections:
+            connection.close()
+        answers = await asyncio.gather(*self._tasks)
+        for answer, ended in zip(answers, early, strict=True):
+            answer.failure = (answer.failure or "the stream ended too early") if ended else ""
+        return answers
+
+    def _flow(self, events: int) -> bool:
+        return all(
+            task.done() or (connection.answer is not None and len(connection.answer.events) >= events)
+            for task, connection in zip(self._tasks, self._connections, strict=True)
+        )
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A pause of the client would read as a pause of the server."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
     finally:
         gc.enable()
 

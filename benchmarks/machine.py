@@ -119,9 +119,10 @@ class CpuMeter:
         self._measured_before = tree_cpu_s(measured_pid)
         self._idle_before = sum(map(tree_cpu_s, idle_pids))
 
-    def read(self, client_s: float) -> CpuUse:
+    def read(self, client_s: float, ended_s: float = 0.0) -> CpuUse:
+        """`ended_s`: processor time of measured processes that have ended."""
         now = cpu_times()
-        measured = tree_cpu_s(self._measured_pid) - self._measured_before
+        measured = tree_cpu_s(self._measured_pid) - self._measured_before + ended_s
         idle_side = sum(map(tree_cpu_s, self._idle_pids)) - self._idle_before
         busy, idle, steal = (
             now.busy_s - self._before.busy_s,

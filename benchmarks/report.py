@@ -4,7 +4,7 @@ Owns the writing. Results are structs of the measuring modules; nothing is compu
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -28,13 +28,22 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.2f}" if seconds < 0.1 else f"{seconds * 1000:.0f}"
 
 
+def _digits(count: int) -> Callable[[float], str]:
+    return lambda value: f"{value:.{count}f}"
+
+
+MILLISECONDS = milliseconds
+WHOLE, ONE_DIGIT, TWO_DIGITS, THREE_DIGITS = map(_digits, range(4))
+"""How a figure of a table is written."""
+
+
 def say(text: str) -> None:
     print(text, flush=True)
 
 
-def write(name: str, result: msgspec.Struct) -> Path:
+def write(name: str, result: msgspec.Struct, folder: Path = OUT) -> Path:
     """Writes one run's result and returns its file; a run never overwrites another."""
-    OUT.mkdir(parents=True, exist_ok=True)
-    path = OUT / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}.json"
     path.write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=1) + b"\n")
     return path

@@ -33,6 +33,7 @@ class Server(Struct, frozen=True):
     name: str
     address: Address
     pid: int
+    """0: no server, but a program that the measurement itself starts."""
     command: list[str]
 
 

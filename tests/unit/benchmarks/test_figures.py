@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.figures import gaps, median, percentile, ratios, spread
+from benchmarks.figures import gaps, gaps_within, median, percentile, ratios, spread, steady_rate
 
 DURATIONS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 
@@ -57,3 +57,17 @@ def test_ratios_refuse_rounds_without_a_partner() -> None:
 def test_gaps_are_between_events() -> None:
     assert gaps([1.0, 1.5, 3.0]) == [0.5, 1.5]
     assert gaps([1.0]) == []
+
+
+def test_the_steady_rate_counts_only_while_all_run() -> None:
+    early, late = [0.0, 1.0, 2.0, 3.0, 4.0], [2.0, 3.0, 4.0, 5.0, 6.0]
+    assert steady_rate([early, late]) == 2.0  # 3.0 and 4.0 of both, in two seconds
+
+
+@pytest.mark.parametrize("streams", [[], [[]], [[1.0]], [[0.0, 1.0], [2.0, 3.0]]])
+def test_there_is_no_steady_rate_where_they_never_ran_together(streams: list[list[float]]) -> None:
+    assert math.isnan(steady_rate(streams))
+
+
+def test_gaps_within_a_time_are_those_that_touch_it() -> None:
+    assert gaps_within([0.0, 1.0, 3.0, 6.0, 7.0], 2.0, 6.0) == [2.0, 3.0]

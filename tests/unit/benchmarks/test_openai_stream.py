@@ -24,6 +24,21 @@ def test_times_count_from_sending_and_only_pieces_with_text() -> None:
     assert (reading.prompt_tokens, reading.completion_tokens, reading.error) == (7, 3, "")
 
 
+def test_text_and_cached_tokens_are_read() -> None:
+    details = b'"prompt_tokens_details":{"cached_tokens":5}'
+    usage = b'{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2,%s}}' % details
+    reading = read_chat(answer(text("a"), text("b"), usage, DONE))
+    assert (reading.text, reading.cached_tokens) == ("ab", 5)
+
+
+def test_without_usage_pieces_are_counted() -> None:
+    assert read_chat(answer(text("a"), text("b"), DONE)).completion_tokens == 2
+
+
+def test_a_stream_that_the_client_cut_needs_no_end() -> None:
+    assert read_chat(answer(text("a")), cut=True).error == ""
+
+
 def test_a_stream_without_its_end_is_an_error() -> None:
     assert "[DONE]" in read_chat(answer(text("a"), USAGE)).error
 
