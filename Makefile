@@ -50,10 +50,17 @@ format: $(INSTALLED_DEV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# BENCH_ARGS goes to every measurement, e.g. BENCH_ARGS='--rounds 1'.
 bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.chat $(BENCH_ARGS)
-	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.embeddings
+	$(if $(wildcard benchmarks/vendor/python-servers),\
+	$(BIN)/python -m benchmarks.chat --streams 8 --peer example-server llama_cpp.server $(BENCH_ARGS))
+	$(BIN)/python -m benchmarks.scaling $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.joining $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.prefix $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.structured $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.overhead $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.embeddings $(BENCH_ARGS)
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer
