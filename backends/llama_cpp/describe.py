@@ -3,13 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from jinja2 import TemplateError
+
 from backends.llama_cpp.adapters import check_adapters, memory_bytes
 from backends.llama_cpp.devices import device_kinds
 from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
+from backends.llama_cpp.jinja import JinjaTemplate
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import open_model
 from backends.llama_cpp.sampling import HONOURED, check_defaults
 from backends.llama_cpp.sizes import Sizes
+from backends.llama_cpp.template import knows_effort
 from backends.protocol import Description
 from backends.tokens import TOKEN_TASKS
 from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
@@ -29,18 +33,19 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
     model = open_model(path, vocab_only=True)
     try:
         metadata = model.metadata()
-        has_template = model.chat_template() is not None
+        template = model.chat_template()
         vocabulary_size = model.vocabulary.size
+        fills_in = model.vocabulary.infill_tokens() is not None
     finally:
         model.close()
     if not is_causal(metadata):
         raise ValueError(f"{path.name} is an encoder: it writes no text; serve it with tasks: [embed]")
     sizes = Sizes.of(path, metadata, spec, parameters)
     details = file_details(metadata)
-    details["chat_template"] = "yes" if has_template else "no"
+    details["chat_template"] = "no" if template is None else "yes"
     return Description(
         tasks=["generate", *TOKEN_TASKS],
-        parameters=HONOURED,
+        parameters=[*HONOURED, *_told_to(template), *["suffix"] * fills_in],
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
         memory_bytes=sizes.memory_bytes + (0 if spec.memory_bytes else memory_bytes(parameters.adapters)),
@@ -49,6 +54,17 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
         device_kinds=device_kinds(parameters),
         adapters=[file.name for file in parameters.adapters],
     )
+
+
+def _told_to(template: str | None) -> list[str]:
+    """What a request may tell the chat template. One that is broken is a fault of the load, not of this."""
+    if template is None:
+        return []
+    try:
+        variables = JinjaTemplate(template).variables
+    except TemplateError:
+        return []
+    return ["chat_template_kwargs", *["reasoning_effort"] * knows_effort(variables)]
 
 
 def describe_embedding(spec: ModelSpec, parameters: LlamaCppEmbeddingParameters, path: Path) -> Description:

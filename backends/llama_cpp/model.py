@@ -137,6 +137,12 @@ class Vocabulary:
         attributes = C.llama_vocab_get_attr
         return [token for token in range(self.size) if attributes(self.handle, token) & special]
 
+    def infill_tokens(self) -> tuple[int, int, int] | None:
+        """What stands before a prefix, before a suffix and before what goes between them."""
+        read = (C.llama_vocab_fim_pre, C.llama_vocab_fim_suf, C.llama_vocab_fim_mid)
+        before, after, between = (int(token(self.handle)) for token in read)
+        return (before, after, between) if min(before, after, between) >= 0 else None
+
     def control_texts(self) -> list[str]:
         """Texts that `parse_special` would turn into a control token."""
         return [text for text in map(self.text, self.control_tokens()) if text]

@@ -85,8 +85,18 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
         if isinstance(item, Text):
             return self._with_bos(self._join([Part(item.text, literal=True)]))
         if isinstance(item, Infill):
-            raise JobError("this model was not trained to fill in", param="suffix")
+            return self._with_bos(self._infill(item))
         return self._check_ids(item.ids)
+
+    def _infill(self, item: Infill) -> TokenArray:
+        """In the order in which models are trained to fill in: prefix, suffix, middle."""
+        marks = self._vocabulary.infill_tokens()
+        if marks is None:
+            raise JobError("this model was not trained to fill in", param="suffix")
+        before, after, between = (np.array([mark], dtype=np.int32) for mark in marks)
+        prefix = self._vocabulary.tokenize(item.prefix, parse_special=False)
+        suffix = self._vocabulary.tokenize(item.suffix, parse_special=False)
+        return np.concatenate([before, prefix, after, suffix, between])
 
     def _join(self, parts: list[Part]) -> TokenArray:
         pieces = [self._vocabulary.tokenize(part.text, parse_special=not part.literal) for part in parts]
