@@ -74,7 +74,7 @@ class TokenPiece(Struct, frozen=True):
 
 
 class Tokenized(Struct, frozen=True, kw_only=True):
-    tokens: list[int] | list[TokenPiece]
+    tokens: Sequence[int | TokenPiece]
     count: int
     max_model_len: int
     """Longest context of the model, tokens; 0: no such limit."""
@@ -86,7 +86,7 @@ class Detokenized(Struct, frozen=True):
     prompt: str
 
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {
+HARMLESS: dict[str, tuple[Any, ...]] = {
     "add_generation_prompt": (True,),
     "continue_final_message": (False,),
     "chat_template": (),
@@ -102,7 +102,7 @@ def decode_tokenize(body: bytes) -> tuple[TokenizeRequest, Item]:
     """The request, and the text or conversation in it. Raises InvalidRequest."""
     request = decode(body, _tokenize)
     source = _source(request)
-    refuse_unless_harmless(request, _HARMLESS)
+    refuse_unless_harmless(request, HARMLESS)
     for name in _ONLY_MESSAGES if source != "messages" else _ONLY_TEXT:
         value = getattr(request, name)
         if is_given(value) if isinstance(value, Raw) else value:
@@ -146,7 +146,7 @@ def render_tokenized(request: TokenizeRequest, description: Description, result:
     ids = array("i", result.tokens)
     if byteorder == "big":
         ids.byteswap()
-    tokens: list[int] | list[TokenPiece] = ids.tolist()
+    tokens: Sequence[int | TokenPiece] = ids.tolist()
     if request.with_pieces:
         tokens = [TokenPiece(i, _piece(piece)) for i, piece in zip(ids, result.pieces, strict=True)]
     return encode(

@@ -13,7 +13,8 @@ from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.front import Front
 from gateway.http.health import health_routes
 from gateway.http.models import model_routes
-from gateway.http.page import page_routes
+from gateway.http.openapi.routes import openapi_routes
+from gateway.http.page import page_routes, swagger_ui_routes
 from gateway.http.services import Services
 from gateway.http.tokens import token_routes
 from gateway.keys import KeyRing
@@ -32,7 +33,9 @@ def create_app(config: Config, engine: Engine, metrics: Metrics, keys: KeyRing) 
             *token_routes(services),
             *model_routes(services),
             *health_routes(services),
+            *openapi_routes(services),
             *page_routes(),
+            *swagger_ui_routes(),
         ],
         exception_handlers=EXCEPTION_HANDLERS,
         openapi_config=None,

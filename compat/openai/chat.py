@@ -44,7 +44,7 @@ class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     metadata: dict[str, str] | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
-    # Known, and refused unless the value asks for nothing; see _HARMLESS.
+    # Known, and refused unless the value asks for nothing; see HARMLESS.
     store: Raw = ABSENT
     service_tier: Raw = ABSENT
     modalities: Raw = ABSENT
@@ -58,7 +58,7 @@ class ChatCompletionRequest(SamplingRequest, frozen=True, kw_only=True):
     chat_template: Raw = ABSENT
 
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {
+HARMLESS: dict[str, tuple[Any, ...]] = {
     "store": (False,),
     "service_tier": ("auto", "default"),
     "modalities": (["text"],),
@@ -108,7 +108,7 @@ def read_chat(body: bytes) -> tuple[ChatCompletionRequest, Chat]:
 
 def chat_parameters(request: ChatCompletionRequest, description: Description) -> GenerateParameters:
     """Raises InvalidRequest for a parameter that this server or the model does not honour."""
-    refuse_unless_harmless(request, _HARMLESS)
+    refuse_unless_harmless(request, HARMLESS)
     if is_given(request.chat_template):
         raise unsupported("chat_template", "The chat template is the model's own; it cannot be replaced.")
     limit, older = request.max_completion_tokens, request.max_tokens

@@ -59,7 +59,7 @@ class RequestMessage(Struct, frozen=True, forbid_unknown_fields=True):
     audio: Raw = ABSENT
 
 
-_HARMLESS: dict[str, tuple[Any, ...]] = {"annotations": ([],), "audio": ()}
+HARMLESS: dict[str, tuple[Any, ...]] = {"annotations": ([],), "audio": ()}
 _ROLES = {
     "system": "system",
     "developer": "system",
@@ -159,7 +159,7 @@ def _translate(message: RequestMessage, path: str, calls: _Calls) -> ChatMessage
     if role is None:
         raise invalid(f"{path}.role", "it must be system, developer, user, assistant, tool or function.")
     try:
-        refuse_unless_harmless(message, _HARMLESS)
+        refuse_unless_harmless(message, HARMLESS)
     except InvalidRequest as error:
         raise unsupported(f"{path}.{error.param}") from None
     _check_fields(message, path)

@@ -65,10 +65,11 @@ def public_paths(app: Litestar) -> list[str]:
         path
         for route in app.routes
         for path in [route.path]
-        for handler in _handlers(route)
+        for handler in handlers(route)
         if handler.opt.get("public")
     ]
 
 
-def _handlers(route: Any) -> list[Any]:
+def handlers(route: Any) -> list[Any]:
+    """The handlers of one of an app's routes."""
     return list(getattr(route, "route_handlers", None) or [route.route_handler])

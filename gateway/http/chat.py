@@ -6,20 +6,33 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from compat.openai.chat import chat_form, chat_parameters, read_chat
-from compat.openai.chat_answers import render_chat
+from compat.openai.chat import ChatCompletionRequest, chat_form, chat_parameters, read_chat
+from compat.openai.chat_answers import ChatCompletion, render_chat
 from compat.openai.chat_chunks import ChatChunks
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import generate, rendered
+from gateway.http.openapi.operation import documented
+from gateway.http.openapi.shapes import ChatCompletionChunk
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
 
 def chat_route(services: Services) -> HTTPRouteHandler:
-    @post("/v1/chat/completions", status_code=200)
+    @post(
+        "/v1/chat/completions",
+        status_code=200,
+        opt=documented(
+            summary="Answer a conversation",
+            tag="generate",
+            request=ChatCompletionRequest,
+            example={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]},
+            answer=ChatCompletion,
+            stream=ChatCompletionChunk,
+        ),
+    )
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
         body, chat = await read_json(request, services.config, read_chat)
         spec = services.model_for(body.model, "generate")

@@ -6,8 +6,9 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from compat.openai.completion_answers import CompletionChunks, render_completion
+from compat.openai.completion_answers import Completion, CompletionChunks, render_completion
 from compat.openai.completions import (
+    CompletionRequest,
     completion_form,
     completion_items,
     completion_parameters,
@@ -18,12 +19,25 @@ from gateway.http.answer import Answer
 from gateway.http.body import off_loop, read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import generate, rendered
+from gateway.http.openapi.operation import documented
+from gateway.http.openapi.shapes import CompletionChunk
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
 
 def completion_route(services: Services) -> HTTPRouteHandler:
-    @post("/v1/completions", status_code=200)
+    @post(
+        "/v1/completions",
+        status_code=200,
+        opt=documented(
+            summary="Go on with texts",
+            tag="generate",
+            request=CompletionRequest,
+            example={"model": "gpt-4o-mini", "prompt": "Once upon a time", "max_tokens": 16},
+            answer=Completion,
+            stream=CompletionChunk,
+        ),
+    )
     async def completions(request: Request[Any, Any, Any]) -> ASGIApp:
         config = services.config
         body = await read_json(request, config, decode_completion)

@@ -7,6 +7,8 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from compat.cortex.chat import (
+    CortexChat,
+    CortexChatRequest,
     CortexChunks,
     cortex_conversation,
     cortex_parameters,
@@ -17,12 +19,26 @@ from gateway.http.answer import Answer
 from gateway.http.body import read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import generate
+from gateway.http.openapi.operation import documented
+from gateway.http.openapi.shapes import CORTEX_EVENT
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
 
 def cortex_chat_route(services: Services) -> HTTPRouteHandler:
-    @post("/api/v1/llm/chat", status_code=200)
+    @post(
+        "/api/v1/llm/chat",
+        status_code=200,
+        opt=documented(
+            summary="Answer, in short form",
+            tag="generate",
+            description="One of `messages`, `prompt` and `message`; without a model, the first chat model.",
+            request=CortexChatRequest,
+            example={"prompt": "Say hello."},
+            answer=CortexChat,
+            stream=CORTEX_EVENT,
+        ),
+    )
     async def cortex_chat(request: Request[Any, Any, Any]) -> ASGIApp:
         body = await read_json(request, services.config, decode_cortex_chat)
         spec = services.model_for(body.model, "generate") if body.model else services.first_chat_model()

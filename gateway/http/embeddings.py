@@ -7,6 +7,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from compat.openai.embeddings import (
+    EmbeddingRequest,
     decode_embedding,
     embedding_items,
     embedding_parameters,
@@ -16,11 +17,23 @@ from gateway.http.answer import Answer
 from gateway.http.body import off_loop, read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import embed
+from gateway.http.openapi.operation import documented
+from gateway.http.openapi.shapes import EmbeddingList
 from gateway.http.services import Services, new_answer
 
 
 def embedding_route(services: Services) -> HTTPRouteHandler:
-    @post("/v1/embeddings", status_code=200)
+    @post(
+        "/v1/embeddings",
+        status_code=200,
+        opt=documented(
+            summary="Embed texts",
+            tag="embed",
+            request=EmbeddingRequest,
+            example={"model": "text-embedding-3-small", "input": ["a harbour"]},
+            answer=EmbeddingList,
+        ),
+    )
     async def embeddings(request: Request[Any, Any, Any]) -> ASGIApp:
         config = services.config
         body = await read_json(request, config, decode_embedding)

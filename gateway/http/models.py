@@ -7,21 +7,37 @@ from litestar.params import FromPath
 from litestar.types import ASGIApp
 
 from backends.protocol import Description
-from compat.openai.models import Capabilities, ModelCard, ModelDetails, render_model, render_models
+from compat.openai.models import (
+    Capabilities,
+    ModelCard,
+    ModelCards,
+    ModelDetails,
+    render_model,
+    render_models,
+)
 from config.schema import ModelSpec
 from gateway.engine.engine import ModelStatus
 from gateway.engine.errors import GatewayError, ModelNotFound
 from gateway.http.answer import Answer
+from gateway.http.openapi.operation import documented
 from gateway.http.services import Services
 
 
 def model_routes(services: Services) -> list[HTTPRouteHandler]:
-    @get("/v1/models")
+    @get("/v1/models", opt=documented(summary="What is served", tag="models", answer=ModelCards))
     async def list_models() -> ASGIApp:
         cards = [_card(status, status.description) for status in services.engine.models()]
         return Answer(render_models(cards))
 
-    @get("/v1/models/{model:path}")
+    @get(
+        "/v1/models/{model:path}",
+        opt=documented(
+            summary="What one model can do",
+            tag="models",
+            answer=ModelDetails,
+            path_parameters={"model": "Name or alias; it may hold slashes."},
+        ),
+    )
     async def retrieve_model(model: FromPath[str]) -> ASGIApp:
         name = services.engine.resolve(model.removeprefix("/")).name
         description, error = await _describe(services, name)

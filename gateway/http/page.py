@@ -1,9 +1,11 @@
-"""The web page: its files, read once at the start and served from memory.
+"""The web pages: their files, read once at the start and served from memory.
 
-Owns which files are served: those that stand in gateway/web when the app is made, by exact name.
+Owns which files are served: those that stand in gateway/web when the app is made, and Swagger UI's, by exact
+name.
 """
 
 import hashlib
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,11 @@ from gateway.http.answer import Answer
 from gateway.http.auth import PUBLIC
 
 WEB = Path(__file__).parent.parent / "web"
-INDEX = "index.html"
+PLACES = {"index.html": "/", "docs.html": "/docs"}
+PAGE = PUBLIC | {"page": True}
+"""`opt` of the files: no part of the API."""
+SWAGGER_UI = ("swagger_ui/static/swagger-ui.css", "swagger_ui/static/swagger-ui-bundle.js")
+"""In the distribution swagger-ui-py, of which nothing is imported."""
 
 _MEDIA = {
     ".html": b"text/html; charset=utf-8",
@@ -30,9 +36,16 @@ _CSP = (
 
 
 def page_routes(folder: Path = WEB) -> list[HTTPRouteHandler]:
-    """`/` is the index; every other file is at `/static/<name>`."""
+    """`/` and `/docs` are pages; every other file is at `/static/<name>`."""
     files = [file for file in sorted(folder.glob("*")) if file.is_file() and file.suffix in _MEDIA]
-    return [_file_route("/" if file.name == INDEX else f"/static/{file.name}", file) for file in files]
+    return [_file_route(PLACES.get(file.name, f"/static/{file.name}"), file) for file in files]
+
+
+def swagger_ui_routes() -> list[HTTPRouteHandler]:
+    """What `/docs` is made of."""
+    installed = distribution("swagger-ui-py")
+    files = [Path(str(installed.locate_file(name))) for name in SWAGGER_UI]
+    return [_file_route(f"/static/{file.name}", file) for file in files]
 
 
 def _file_route(path: str, file: Path) -> HTTPRouteHandler:
@@ -48,7 +61,7 @@ def _file_route(path: str, file: Path) -> HTTPRouteHandler:
     whole = Answer(body, media=_MEDIA[file.suffix], headers=headers)
     unchanged = Answer(b"", 304, media=_MEDIA[file.suffix], headers=headers)
 
-    @get(path, name=f"page {file.name}", opt=PUBLIC)
+    @get(path, name=f"page {file.name}", opt=PAGE)
     async def page_file(request: Request[Any, Any, Any]) -> ASGIApp:
         return unchanged if request.headers.get("if-none-match") == etag.decode() else whole
 

@@ -8,6 +8,10 @@ from litestar.types import ASGIApp
 
 from backends.protocol import DetokenizeParameters, DetokenizeResult, TokenizeResult
 from compat.tokens import (
+    Detokenized,
+    DetokenizeRequest,
+    Tokenized,
+    TokenizeRequest,
     decode_detokenize,
     decode_tokenize,
     render_detokenized,
@@ -18,11 +22,23 @@ from gateway.http.answer import Answer
 from gateway.http.body import off_loop, read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import single
+from gateway.http.openapi.operation import documented
 from gateway.http.services import Services, new_answer
 
 
 def token_routes(services: Services) -> list[HTTPRouteHandler]:
-    @post(["/tokenize", "/v1/tokenize"], status_code=200)
+    @post(
+        ["/tokenize", "/v1/tokenize"],
+        status_code=200,
+        opt=documented(
+            summary="Tokens of a text or conversation",
+            tag="tokens",
+            description="One of `content`, `prompt` and `messages`.",
+            request=TokenizeRequest,
+            example={"model": "gpt-4o-mini", "prompt": "Say hello."},
+            answer=Tokenized,
+        ),
+    )
     async def tokenize(request: Request[Any, Any, Any]) -> ASGIApp:
         body, item = await read_json(request, services.config, decode_tokenize)
         spec = services.engine.resolve(body.model) if body.model else services.first_chat_model()
@@ -33,7 +49,17 @@ def token_routes(services: Services) -> list[HTTPRouteHandler]:
             result = await single(stream, TokenizeResult)
             return Answer(await off_loop(len(result.tokens), render_tokenized, body, description, result))
 
-    @post(["/detokenize", "/v1/detokenize"], status_code=200)
+    @post(
+        ["/detokenize", "/v1/detokenize"],
+        status_code=200,
+        opt=documented(
+            summary="Text of tokens",
+            tag="tokens",
+            request=DetokenizeRequest,
+            example={"model": "gpt-4o-mini", "tokens": [1, 2]},
+            answer=Detokenized,
+        ),
+    )
     async def detokenize(request: Request[Any, Any, Any]) -> ASGIApp:
         body, item = await read_json(request, services.config, decode_detokenize)
         spec = services.engine.resolve(body.model) if body.model else services.first_chat_model()

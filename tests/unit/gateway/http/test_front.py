@@ -217,8 +217,11 @@ async def test_what_is_open_without_a_key_is_a_short_list(tmp_path: Path) -> Non
         public = public_paths(site.app)
     assert {path for path in public if not path.startswith("/static/")} == {
         "/",
+        "/config-schema.json",
+        "/docs",
         "/health/live",
         "/health/ready",
+        "/openapi.json",
     }
 
 
