@@ -18,7 +18,7 @@ CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run install test check format bench bench-build rebuild-llama pins clean help
+.PHONY: run install test check format bench schema-suite bench-build rebuild-llama pins clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -61,6 +61,10 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.structured $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.overhead $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.embeddings $(BENCH_ARGS)
+
+# How well structured output keeps to schemas, beside other engines; fetches the official test suite.
+schema-suite: $(INSTALLED_DEV)
+	$(BIN)/python -m tests.schema_suite $(BENCH_ARGS)
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer

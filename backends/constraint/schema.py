@@ -18,9 +18,14 @@ _MAX_DEPTH = 100
 
 ENGINE_OPTIONS: dict[str, Json] = {
     "whitespace_flexible": False,
-    "item_separator": ", ?",
-    "key_separator": ": ?",
+    "item_separator": ", ",
+    "key_separator": ": ",
 }
+"""White space as models write it on one line, and no other: it cannot go on for ever, names are forced whole.
+
+It is what the starter model likes best (log-probability of all that it chose in five tasks: -63; with free
+white space -79, without any -76), and 43 % of its tokens are forced (14 % and 37 %).
+"""
 
 
 def translate_schema(source: str, place: str) -> str:

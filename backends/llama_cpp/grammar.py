@@ -88,6 +88,8 @@ class GrammarCompiler:
 
     def _try(self, grammar: str) -> str:
         """Why the engine cannot follow a grammar; empty if it can, its first token included."""
+        if self._tokenizer is None:
+            return "answers of this model cannot be bound by a grammar"
         started_at = time.thread_time()
         matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=parser_limits())
         if matcher.is_error():

@@ -5,8 +5,9 @@ sampling: it gets grammars that the prepare helper has already compiled once und
 """
 
 import ctypes
+import logging
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from backends.chat.answer import AnswerFormat
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Vocabulary
+
+log = logging.getLogger(__name__)
 
 _KEPT_GRAMMARS = 64
 """Compiled grammars kept for later requests; each takes some hundred kilobytes."""
@@ -43,11 +46,11 @@ def parser_limits() -> LLParserLimits:
     )
 
 
-def build_tokenizer(vocabulary: Vocabulary, pieces: Sequence[bytes]) -> LLTokenizer:
-    """The vocabulary as llguidance wants it. `pieces`: the bytes of each token, as from `token_pieces`.
+def build_tokenizer(vocabulary: Vocabulary, pieces: Sequence[bytes]) -> LLTokenizer | None:
+    """The vocabulary as llguidance wants it. `pieces`: the bytes of each token, as from Vocabulary.pieces.
 
     Control tokens are no text: a grammar allows them by number only, as `<[id]>`. Tokens that the model's
-    author forbids are left out. Raises ValueError for a vocabulary that cannot be used.
+    author forbids are left out. None for a vocabulary that cannot be used: no text of its tokens is certain.
     """
     special = set(vocabulary.control_tokens())
     forbidden = set(vocabulary.suppressed_tokens())
@@ -57,12 +60,16 @@ def build_tokenizer(vocabulary: Vocabulary, pieces: Sequence[bytes]) -> LLTokeni
     ]
     # The class method is missing from llguidance's type stubs.
     make = LLTokenizer.from_llamacpp  # type: ignore[attr-defined]
-    tokenizer: LLTokenizer = make(
-        tokens=tokens,
-        vocab_ptr=vocabulary.handle,
-        tokenize_fptr=ctypes.cast(C.llama_tokenize, ctypes.c_void_p).value,
-        eos_token=sorted(vocabulary.end_tokens()) or [vocabulary.eos],
-    )
+    try:
+        tokenizer: LLTokenizer = make(
+            tokens=tokens,
+            vocab_ptr=vocabulary.handle,
+            tokenize_fptr=ctypes.cast(C.llama_tokenize, ctypes.c_void_p).value,
+            eos_token=sorted(vocabulary.end_tokens()) or [vocabulary.eos],
+        )
+    except ValueError as error:
+        log.warning("answers of this model cannot be bound by a grammar: %s", error)
+        return None
     return tokenizer
 
 
@@ -73,20 +80,22 @@ class GuideMaker:
         self._pieces = vocabulary.pieces()
         self._tokenizer = build_tokenizer(vocabulary, self._pieces)
         self._compiled: OrderedDict[str, LLMatcher] = OrderedDict()
-        self._mask = TokenMask(vocabulary.size)
+        self._mask = TokenMask(vocabulary.size, vocabulary.end_tokens())
 
     def guide(self, grammar: str, triggers: Sequence[str] = (), format: AnswerFormat = _PLAIN) -> "Guide":
         """For one sequence. With `triggers` it wakes at the first of these texts after any reasoning; the
         tag that ends reasoning may be one of them. Raises GuideError.
         """
-        matcher = self._compile(grammar).deep_copy()
+        if self._tokenizer is None:
+            raise GuideError("answers of this model cannot be bound by a grammar")
+        matcher = self._compile(self._tokenizer, grammar).deep_copy()
         watch = TriggerWatch(triggers, format) if triggers else None
         return Guide(matcher, self._tokenizer, self._mask, self._pieces, watch)
 
-    def _compile(self, grammar: str) -> LLMatcher:
+    def _compile(self, tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
         matcher = self._compiled.pop(grammar, None)
         if matcher is None:
-            matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=parser_limits())
+            matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=parser_limits())
             _check(matcher)
         self._compiled[grammar] = matcher
         if len(self._compiled) > _KEPT_GRAMMARS:
@@ -117,7 +126,7 @@ class Guide:
 
     @property
     def active(self) -> bool:
-        """False until a trigger has been seen: until then nothing is forbidden and nothing forced."""
+        """False until a trigger has been seen: nothing is forced before, and at most the end forbidden."""
         return self._watch is None
 
     @property
@@ -125,9 +134,14 @@ class Guide:
         return self._watch is None and self._matcher.is_stopped()
 
     def mask(self, logits: NDArray[np.float32]) -> None:
-        """Set the entries of forbidden tokens to -inf, in place. At least one entry stays above that."""
+        """Set the entries of forbidden tokens to -inf, in place. At least one entry stays above that.
+
+        Also while the guide sleeps: an answer that is bound after reasoning must not end before.
+        """
         if self._watch is None:
             self._mask.apply(self._matcher, logits)
+        elif self._watch.binding:
+            self._mask.forbid_end(logits)
 
     def forced(self) -> list[int]:
         """The tokens that must come now, as the model itself would write that text; accept each of them."""
@@ -229,14 +243,19 @@ class TriggerWatch:
 class TokenMask:
     """The buffers for one mask, shared by all guides of a thread."""
 
-    def __init__(self, vocabulary_size: int) -> None:
+    def __init__(self, vocabulary_size: int, end_tokens: Collection[int] = ()) -> None:
         self._size = vocabulary_size
+        self._ends = np.array(sorted(end_tokens), dtype=np.intp)
         self._bits = np.zeros((vocabulary_size + 31) // 32, dtype=np.uint32)
         self._bytes = self._bits.view(np.uint8)
         allowed = (np.arange(256)[:, None] >> np.arange(8)) & 1
         self._penalties = np.where(allowed, 0.0, -np.inf).astype(np.float32)
         """What each byte of a mask adds to its eight logits: twice as fast as unpacking its bits."""
         self._added = np.empty((len(self._bytes), 8), dtype=np.float32)
+
+    def forbid_end(self, logits: NDArray[np.float32]) -> None:
+        """For an answer that has not begun yet."""
+        logits[self._ends] = -np.inf
 
     def apply(self, matcher: LLMatcher, logits: NDArray[np.float32]) -> None:
         matcher.unsafe_compute_mask_ptr(self._bits.ctypes.data, self._bits.nbytes)

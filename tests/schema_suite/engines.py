@@ -44,7 +44,9 @@ class Llguidance:
     def __init__(self, path: Path) -> None:
         self._model = open_model(path, vocab_only=True)
         self._vocabulary = self._model.vocabulary
-        self._tokenizer = build_tokenizer(self._vocabulary, self._vocabulary.pieces())
+        tokenizer = build_tokenizer(self._vocabulary, self._vocabulary.pieces())
+        assert tokenizer is not None
+        self._tokenizer = tokenizer
         self._row = np.zeros(self._vocabulary.size, dtype=np.float32)
         self._mask = TokenMask(self._vocabulary.size)
         self.mask_s: list[float] = []

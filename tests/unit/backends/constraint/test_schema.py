@@ -283,6 +283,14 @@ def test_what_is_let_through_is_honoured(schema: Any, right: list[str], wrong: l
 
 def test_white_space_cannot_go_on() -> None:
     matcher = schema_matcher({"type": "object"})
-    assert accepts(matcher, '{"a":1,"b": [1, {"c":2}]}')
-    for text in ('{"a":  1}', '{ "a": 1}', '{"a": 1 }', '{"a": 1,  "b": 1}', ' {"a": 1}', '{"a": 1}\n'):
+    assert accepts(matcher, '{"a": 1, "b": [1, {"c": 2}]}')
+    for text in (
+        '{"a":1}',
+        '{"a":  1}',
+        '{ "a": 1}',
+        '{"a": 1 }',
+        '{"a": 1,"b": 1}',
+        ' {"a": 1}',
+        '{"a": 1}\n',
+    ):
         assert not accepts(matcher, text)

@@ -15,7 +15,7 @@ from backends.llama_cpp.guide import Guide, GuideError, TokenMask, TriggerWatch,
 _PLAIN = AnswerFormat()
 _TOKENIZER = LLTokenizer("byte")
 _PIECES = [bytes([byte]) for byte in range(256)]
-_MASK = TokenMask(_TOKENIZER.vocab_size)
+_MASK = TokenMask(_TOKENIZER.vocab_size, _TOKENIZER.eos_tokens)
 
 
 def _guide(lark: str, triggers: Sequence[str] = (), format: AnswerFormat = _PLAIN) -> Guide:
@@ -177,6 +177,14 @@ def test_what_is_thought_triggers_nothing(text: str, format: AnswerFormat, woken
 
 def test_the_end_of_reasoning_may_be_the_trigger() -> None:
     assert _woken_at("a</k></k>", _THINKING, ["</k>"], 'start: "</k>" /.*/') == 5
+
+
+def test_an_answer_that_is_bound_after_reasoning_does_not_end_before() -> None:
+    everything = set(range(_TOKENIZER.vocab_size))
+    bound = _guide('start: "</k>" "a"', ["</k>"], _THINKING)
+    assert _allowed(bound) == everything - set(_TOKENIZER.eos_tokens)
+    offered = _guide('start: "<t>" "a"', ["<t>"], _THINKING)
+    assert _allowed(offered) == everything
 
 
 @given(cuts=st.lists(st.integers(1, 40), max_size=12))
