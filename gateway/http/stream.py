@@ -6,23 +6,18 @@ HTTP status: the first outputs are awaited before the headers go out. Later ones
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from litestar.types import Receive, Scope, Send
-from sse_starlette import EventSourceResponse, ServerSentEvent
-from sse_starlette.sse import AppStatus, SendTimeoutError
 
 from backends.protocol import CallDelta, Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
-from gateway.http.disconnect import cut_off
+from gateway.http.disconnect import ClientGone, cut_off, until_disconnect
 from gateway.http.errors import error_frame
+from gateway.http.sse import ClientStuck, EventSource
 from gateway.telemetry.logging import log
-
-# The engine ends every stream, at the latest when the drain time is over; the library would cut them off
-# half a second after SIGTERM.
-AppStatus.enable_automatic_graceful_drain = False
 
 
 class Chunks(Protocol):
@@ -51,34 +46,38 @@ class EventStream:
         self._results: dict[int, GenerationResult] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = EventSourceResponse(
-            self._frames(),
-            sep="\n",
-            ping=self._timeouts.keepalive_s,
-            ping_message_factory=_keepalive,
-            send_timeout=self._timeouts.send_s,
-        )
+        timeouts = self._timeouts
         async with self._stream:
             try:
-                await response(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
-            except SendTimeoutError:
+                with until_disconnect(receive):
+                    async with EventSource.opened(
+                        scope, send, send_s=timeouts.send_s, keepalive_s=timeouts.keepalive_s
+                    ) as source:
+                        await source.finish(await self._send_all(source))
+            except ClientGone:
+                pass  # leaving the stream aborts the job
+            except ClientStuck:
                 log.info("client stopped reading", job=self._stream.job.id)
                 await cut_off(scope)
             finally:
                 await _drop(self._first)
 
-    async def _frames(self) -> AsyncIterator[bytes]:
+    async def _send_all(self, source: EventSource) -> bytes:
+        """Sends everything but the last events, which it returns."""
         try:
             outputs = await self._first
-            opening = self._chunks.opening()
+            events = self._chunks.opening()
             while True:
-                yield opening + b"".join(map(self._frame, outputs))
+                events += b"".join(map(self._frame, outputs))
                 if isinstance(outputs[-1], Finished):
-                    return
-                opening = b""
+                    return events
+                await source.send(events)
+                events = b""
                 outputs = await self._stream.next()
+        except ClientStuck:
+            raise
         except Exception as error:  # the edge of the response: the status has gone out
-            yield error_frame(error)
+            return error_frame(error)
 
     def _frame(self, output: StreamOutput) -> bytes:
         if isinstance(output, Delta):
@@ -118,7 +117,3 @@ async def _drop(first: asyncio.Task[list[StreamOutput]]) -> None:
     first.cancel()
     with contextlib.suppress(Exception, asyncio.CancelledError):
         await first
-
-
-def _keepalive() -> ServerSentEvent:
-    return ServerSentEvent(comment="keepalive", sep="\n")
