@@ -60,7 +60,9 @@ def offered_calls(
 ) -> AnswerGrammar:
     """The answer is free until it begins a call."""
     lead = writing.call if _is_addressed(writing) else ""
-    rules = _call_rules(tools, writing, Terminals(control).loose, lead, several)
+    terminals = Terminals(control)
+    text = terminals.loose if "{" in writing.call else terminals.exact
+    rules = _call_rules(tools, writing, text, lead, several)
     return AnswerGrammar("\n".join(["start: calls", *rules]), _triggers(tools, writing))
 
 

@@ -8,8 +8,10 @@ from backends.chat.families import MISTRAL_ID_LENGTH
 from backends.chat.writing import MISTRAL_ID
 
 _SPACE = "[ \\n]"
-_LOOSE = {"\n": f"{_SPACE}{{0,2}}", " ": f"{_SPACE}?"}
-_OPENING = frozenset("{[")
+_GAP = f"{_SPACE}{{0,2}}"
+_PARTS = re.compile(r"(\n| |\[(?={)|{)")
+"""White space, and the brackets that open JSON: those of `[ARGS]` belong to a marker."""
+_LOOSE = {"\n": _GAP, " ": f"{_SPACE}?", "{": f"{_GAP}\\{{{_GAP}", "[": f"{_GAP}\\[{_GAP}"}
 
 
 class Terminals:
@@ -29,7 +31,7 @@ class Terminals:
         return self._join(text, lambda piece: json.dumps(piece, ensure_ascii=False))
 
     def loose(self, text: str) -> str:
-        """`text` with as much white space as models put there: lines and blanks may be missing or more."""
+        """`text` with any white space that models put around JSON: less or a little more."""
         return self._join(text, _loose)
 
     def _join(self, text: str, write: Callable[[str], str]) -> str:
@@ -40,13 +42,7 @@ class Terminals:
 def _loose(piece: str) -> str:
     if not piece.strip():
         return f"(/{_SPACE}{{1,2}}/)?"  # a terminal must not be empty
-    return f"/{''.join(map(_loose_character, piece))}/"
-
-
-def _loose_character(character: str) -> str:
-    if character in _OPENING:
-        return f"{_SPACE}{{0,2}}\\{character}{_SPACE}{{0,2}}"
-    return _LOOSE.get(character) or regex_literal(character)
+    return f"/{''.join(_LOOSE.get(part) or regex_literal(part) for part in _PARTS.split(piece))}/"
 
 
 def regex_literal(text: str) -> str:
