@@ -157,6 +157,23 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
     adapters: list[LoraAdapter] = field(default_factory=list)
+    reproducible: bool = False
+    """Same seed and prompt, same answer, alone or in any company: every sequence has its own share of n_ctx,
+    prompts are computed one after the other, nothing is shared, foretold or taken back. Slower."""
+    prefix_cache: bool = True
+    """A prompt takes over what the cache holds of its beginning, token by token compared."""
+    prefix_kept: Annotated[int, Meta(ge=0, le=240)] = 16
+    """Ended sequences that stay in the cache, as long as nobody needs their cells."""
+    prefix_host_bytes: Annotated[int, Meta(ge=0)] = 256 * 1024 * 1024
+    """Memory for the states of sequences that had to leave the cache; 0: none are saved."""
+    prefix_disk: str | None = None
+    """Folder, as an absolute path, for states that had to leave memory; they outlive the worker."""
+    prefix_disk_bytes: Positive = 4 * 1024 * 1024 * 1024
+    """Bound on that folder, of all models that use it."""
+    speculation: Literal["off", "lookup"] = "lookup"
+    """lookup: foretell from the sequence's own text, where that pays; answers stay the same."""
+    draft_model: WeightsFile | None = None
+    """A small GGUF model of the same vocabulary that foretells instead of lookup."""
 
 
 class LlamaCppEmbeddingParameters(GgufParameters, frozen=True, kw_only=True):

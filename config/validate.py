@@ -126,6 +126,7 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
     if len(expected) == 1:
         problems = list(check(model.parameters, next(iter(expected)), f"{path}.parameters"))
         yield from problems or _adapters(model, f"{path}.parameters.adapters")
+        yield from problems or _prefix_disk(model, f"{path}.parameters.prefix_disk")
     elif expected:
         yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
     if model.backend == "llama_cpp":
@@ -142,6 +143,12 @@ def _parameters_types(model: ModelSpec) -> dict[type[Struct], str]:
     """Types of the parameters, and for which task."""
     by_task = PARAMETERS.get(model.backend, {})
     return {by_task[task]: task for task in model.tasks if task in by_task}
+
+
+def _prefix_disk(model: ModelSpec, path: str) -> Iterator[str]:
+    folder = model.parameters.get("prefix_disk")
+    if folder is not None and not folder.startswith("/"):
+        yield f"{path}: expected an absolute path"
 
 
 def _adapters(model: ModelSpec, path: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import ctypes
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -17,6 +17,14 @@ from backends.llama_cpp.model import Model, open_model
 from config.schema import LoraAdapter
 
 _CHUNK_BYTES = 4 * 1024 * 1024
+
+
+class LoraSets(Protocol):
+    """Adapters as an engine sees them: for its own context."""
+
+    def key(self, asked: Mapping[str, float]) -> str: ...
+    def use(self, asked: Mapping[str, float]) -> None: ...
+    def close(self) -> None: ...
 
 
 class Adapters:

@@ -39,8 +39,11 @@ class Batch:
     def clear(self) -> None:
         self.raw.n_tokens = 0
 
-    def add(self, seq_id: int, tokens: npt.NDArray[np.int32], position: int, *, want_last: bool) -> int:
-        """Append consecutive tokens of one sequence; the index of their last row. Raises ValueError."""
+    def add(self, seq_id: int, tokens: npt.NDArray[np.int32], position: int, *, want_last: int) -> int:
+        """Append consecutive tokens of one sequence; the index of their last row. Raises ValueError.
+
+        `want_last`: how many of the last rows get logits.
+        """
         start = len(self)
         end = start + len(tokens)
         if start == end or end > self.capacity:
@@ -51,7 +54,7 @@ class Batch:
         self.positions[start:end] = np.arange(position, position + end - start, dtype=np.int32)
         self.seq_ids[start:end] = seq_id
         self.wanted[start:end] = 0
-        self.wanted[end - 1] = want_last
+        self.wanted[end - want_last : end] = 1
         self.raw.n_tokens = end
         return end - 1
 

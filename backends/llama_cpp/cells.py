@@ -24,6 +24,10 @@ class Cells:
         self.total = 0
         self._chains: dict[int, list[_Span]] = {}
 
+    def holders(self) -> Iterable[int]:
+        """Ids that hold anything."""
+        return self._chains.keys()
+
     def length(self, seq_id: int) -> int:
         """Tokens that a sequence holds."""
         return sum(span.length for span in self._chains.get(seq_id, ()))
@@ -63,10 +67,6 @@ class Cells:
                 self.total -= span.length
         if not chain:
             self._chains.pop(seq_id, None)
-
-    def own(self, seq_id: int) -> int:
-        """Cells that nobody else holds: what is free when this sequence goes."""
-        return sum(span.length for span in self._chains.get(seq_id, ()) if len(span.holders) == 1)
 
     def added(self, order: Iterable[int]) -> list[int]:
         """For each sequence the cells that those before it do not hold."""

@@ -1,8 +1,8 @@
 """The step loop: many sequences of many jobs in each decode call.
 
-Owns the jobs, who runs and who waits, and the cache cells they hold. What a step contains is the planner's
-decision; sequences know what a token does to them. Python stays out of the token path: sampling happens in C,
-and a step costs a few calls for each running sequence.
+Owns the jobs, and who runs and who waits. What a step contains is the planner's decision, where cells come
+from the cache's; sequences know what a token does to them. Python stays out of the token path: sampling
+happens in C, and a step costs a few calls for each running sequence.
 """
 
 import logging
@@ -14,14 +14,23 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
+from msgspec import Struct
 
 from backends.base import JobError, StepEngine
+from backends.llama_cpp.adapters import LoraSets
+from backends.llama_cpp.admission import Turns, joinable
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.batch import Batch
+from backends.llama_cpp.cache import Cache, CacheContext, Holder
+from backends.llama_cpp.guide import GuideError, Guides
+from backends.llama_cpp.making import SequenceMaker
 from backends.llama_cpp.model import Model, TokenArray
-from backends.llama_cpp.planner import CostModel, Limits, Plan, plan
-from backends.llama_cpp.sampling import build_chain, choose_seed, free_chain, resolve
+from backends.llama_cpp.planner import CostModel, Limits, Plan, plan, plan_apart
+from backends.llama_cpp.sampling import free_chain
 from backends.llama_cpp.sequence import JobState, Sequence
+from backends.llama_cpp.speculation import WARM_UP_ROWS
+from backends.llama_cpp.speculator import Speculator
+from backends.llama_cpp.writing import SamplingContext, Writer
 from backends.protocol import (
     Capacity,
     Failed,
@@ -39,13 +48,15 @@ log = logging.getLogger(__name__)
 
 _ALONE_STEP_S = 0.4
 """Where nothing streams, a step of prefill lasts about this long: an abort must not wait for it all."""
+_PROMPT_LOGITS = 64
+"""Rows of a prompt whose logits are all wanted, in one step: each row is as long as the vocabulary."""
 _NO_ROOM, _ALLOCATION_FAILED = 1, -2
 _by_rank = attrgetter("rank")
 Work = list[tuple[Sequence, int]]
 """Sequences of a step, and how many tokens of their history each decodes in it."""
 
 
-class Decoder(Protocol):
+class Decoder(CacheContext, SamplingContext, Protocol):
     """What the engine needs of a model.Context; a test may put something between."""
 
     n_ctx: int
@@ -53,62 +64,84 @@ class Decoder(Protocol):
     n_seq_max: int
 
     def decode(self, batch: Any) -> int: ...
-    def sample(self, chain: Any, row: int) -> int: ...
-    def remove(self, seq_id: int, start: int = 0) -> bool: ...
     def held(self, seq_id: int) -> int: ...
     def close(self) -> None: ...
 
 
+class _Counts(Struct):
+    """Of one step, for its stats."""
+
+    preempted: int = 0
+    asked: int = 0
+    found: int = 0
+    agreed: int = 0
+
+
 class LlamaEngine(StepEngine[PreparedPrompt]):
-    """`context_length` bounds one sequence; `max_step_s` is what a step may last while answers stream."""
+    """`context_length` bounds one sequence; `max_step_s` is what a step may last while answers stream.
+
+    `apart`: answers must not depend on their company, and prompts are computed alone in pieces of so many
+    tokens; 0: company is welcome.
+    """
 
     def __init__(
         self,
         model: Model,
         context: Decoder,
+        cache: Cache,
         *,
+        sequences: int,
         defaults: Mapping[str, float],
         context_length: int,
         max_step_s: float,
+        apart: int = 0,
+        guides: Guides | None = None,
+        adapters: LoraSets | None = None,
+        speculator: Speculator | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._context = context
-        self._defaults = defaults
-        self._context_length = min(context_length, context.n_ctx)
+        self._cache = cache
         self._max_step_s = max_step_s
+        self._apart = apart
+        self._guides = guides
+        self._adapters = adapters
+        self._speculator = speculator
         self._clock = clock
         vocabulary = model.vocabulary
-        self._vocabulary = vocabulary
-        self._end_tokens = vocabulary.end_tokens()
-        self._suppressed = vocabulary.suppressed_tokens()
+        self._vocabulary_size = vocabulary.size
+        self._writer = Writer(context, vocabulary, by_token=bool(apart))
+        self._maker = SequenceMaker(
+            vocabulary, defaults, min(context_length, context.n_ctx), guides=guides, adapters=adapters
+        )
         self._batch = Batch(context.n_batch, context.n_seq_max, vocabulary.size)
-        self._limits = Limits(context.n_ctx, context.n_seq_max, context.n_batch)
+        self._limits = Limits(context.n_ctx, sequences, context.n_batch, headroom=0 if apart else 16)
         self._costs = CostModel()
+        self._turns = Turns()
         self._arrivals = count()
         self._jobs: dict[str, JobState] = {}
         self._running: list[Sequence] = []
         self._waiting: list[Sequence] = []
         self._suspects: list[Sequence] = []
-        self._free_ids = list(range(context.n_seq_max))
         self._crowded = False
         """The cache had no room although the count said so: nobody joins before somebody leaves."""
         self._outputs: list[Output] = []
         self._stats = StepStats()
-        self._preemptions = 0
+        self._counts = _Counts()
 
     # --- taking jobs on and giving them up ---------------------------------------------------------------
 
     def add(self, job: Job, items: list[PreparedPrompt]) -> None:
         if not isinstance(job.parameters, GenerateParameters):
             raise JobError("this model only generates text", param="model")
-        prompts = [np.frombuffer(item.tokens, dtype="<i4").astype(np.int32) for item in items]
-        for prompt in prompts:
-            self._check_prompt(prompt)
+        if job.parameters.reproducible and not self._apart:
+            raise JobError("this model's answers depend on their company", param="reproducible")
         state = JobState(job, self._clock())
-        state.sequences = [self._sequence(state, item, prompt) for item, prompt in enumerate(prompts)]
+        state.sequences = self._maker.sequences(state, items)
         self._jobs[job.id] = state
         for sequence in state.sequences:
+            sequence.rank = (-job.priority, next(self._arrivals))
             insort(self._waiting, sequence, key=_by_rank)
 
     def abort(self, job_id: str) -> bool:
@@ -143,7 +176,14 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         """Free everything. The engine must not be used after that."""
         for job_id in list(self._jobs):
             self._drop(job_id)
+        if self._speculator is not None:
+            self._speculator.close()
+        if self._guides is not None:
+            self._guides.close()
+        self._cache.close()
         self._context.close()
+        if self._adapters is not None:
+            self._adapters.close()
         self._model.close()
 
     # --- one step ----------------------------------------------------------------------------------------
@@ -151,13 +191,16 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
     def step(self) -> list[Output]:
         started_at = self._clock()
         self._outputs = []
-        self._preemptions = 0
+        self._counts = _Counts()
+        self._writer.written = 0
         work = self._suspect_work() if self._suspects else self._planned_work()
-        decode_rows = sum(sequence.length - sequence.held == 1 for sequence, _ in work)
+        decoding = [sequence for sequence, _ in work if sequence.answering]
+        decode_rows = sum(sequence.length - sequence.held for sequence in decoding)
         prefill_tokens = sum(tokens for _, tokens in work) - decode_rows
-        result = self._decode(work)
+        drafted = sum(len(sequence.draft) for sequence in decoding)
+        result = self._decode(work) if work else 0
         if result == 0:
-            self._costs.measured(self._clock() - started_at, decode_rows, prefill_tokens)
+            self._learn(self._clock() - started_at, len(decoding), decode_rows + drafted, prefill_tokens)
             self._sample(work)
         elif result == _NO_ROOM:
             self._make_room()
@@ -166,61 +209,136 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         self._stats = StepStats(
             step_s=self._clock() - started_at,
             running=len(self._running),
-            batch_items=decode_rows,
+            batch_items=len(decoding),
             prefill_tokens=prefill_tokens,
-            decode_tokens=decode_rows,
-            kv_used=sum(sequence.held for sequence in self._running),
+            decode_tokens=self._writer.written,
+            kv_used=sum(self._cache.cells.added(sequence.seq_id for sequence in self._running)),
             kv_total=self._limits.cells,
-            preemptions=self._preemptions,
+            preemptions=self._counts.preempted,
+            prefix_queries=self._counts.asked,
+            prefix_hits=self._counts.found,
+            draft_tokens=drafted,
+            draft_accepted=self._counts.agreed,
         )
         return self._outputs
 
     def warm_up(self) -> None:
         """Prefill and decode for real, once untimed and then timed: the first plan needs the costs."""
-        prompt = np.arange(64, dtype=np.int32) % self._vocabulary.size
+        prompt = np.arange(64, dtype=np.int32) % self._vocabulary_size
         for timed in (False, True):
             position = 0
             for tokens in (prompt, prompt[:1], prompt[:1]):
-                started_at = self._clock()
-                self._batch.clear()
-                self._batch.add(0, tokens, position, want_last=True)
-                if result := self._context.decode(self._batch.raw):
-                    raise RuntimeError(f"the warm-up decode failed with {result}")
+                step_s = self._time_decode(tokens, position, wanted=1)
                 position += len(tokens)
                 if timed:
                     alone = len(tokens) == 1
-                    self._costs.measured(self._clock() - started_at, int(alone), 0 if alone else len(tokens))
+                    self._costs.measured(step_s, int(alone), 0 if alone else len(tokens))
             self._context.remove(0)
+        for rows in WARM_UP_ROWS if self._speculator is not None else ():
+            if rows <= self._limits.batch_tokens and self._speculator is not None:
+                self._speculator.measured(rows, self._time_decode(prompt[:rows], 0, wanted=rows))
+                self._context.remove(0)
+
+    def _time_decode(self, tokens: TokenArray, position: int, *, wanted: int) -> float:
+        started_at = self._clock()
+        self._batch.clear()
+        self._batch.add(0, tokens, position, want_last=wanted)
+        if result := self._context.decode(self._batch.raw):
+            raise RuntimeError(f"the warm-up decode failed with {result}")
+        return self._clock() - started_at
+
+    def _learn(self, step_s: float, decoding: int, rows: int, prefill_tokens: int) -> None:
+        if rows == decoding or prefill_tokens:
+            self._costs.measured(step_s, decoding, prefill_tokens)
+        if self._speculator is not None and rows and not prefill_tokens:
+            self._speculator.measured(rows, step_s)
 
     def _planned_work(self) -> Work:
-        decoding = sum(sequence.length - sequence.held == 1 for sequence in self._running)
-        step_s = self._max_step_s if decoding else _ALONE_STEP_S
-        budget = self._costs.prefill_tokens(step_s, decoding)
-        waiting = [] if self._crowded and self._running else self._waiting
-        planned: Plan = plan(self._running, waiting, self._limits, budget)
+        key, stepping = self._whose_turn()
+        waiting = self._may_join(key)
+        planned = self._plan(waiting, stepping)
         for sequence in [self._running[index] for index in planned.preempt]:
             self._preempt(sequence)
-        joining = self._waiting[: planned.admit] if planned.admit else []
+        joining = waiting[: planned.admit]
         members = self._running + joining
         for sequence in joining:
             self._admit(sequence)
-        return [(members[index], 1) for index in planned.decode] + [
-            (members[index], tokens) for index, tokens in planned.prefill
+        decode = [members[index] for index in planned.decode]
+        work = [(one, one.length - one.held) for one in decode]
+        # One that joins may hold more than was planned, or may have failed at once.
+        for one, tokens in [(members[index], tokens) for index, tokens in planned.prefill]:
+            if one.seq_id >= 0:
+                most = _PROMPT_LOGITS if one.prompt_logprobs is not None else tokens
+                work.append((one, min(tokens, most, one.length - one.held)))
+        room = self._limits.batch_tokens - sum(tokens for _, tokens in work)
+        if self._speculator is not None and len(decode) == len(work):
+            self._speculator.draft([one for one in decode if not one.forced], room)
+        if work and self._adapters is not None:
+            self._adapters.use(work[0][0].owner.parameters.adapters)
+        self._cache.make_room(sum(tokens + len(one.draft) for one, tokens in work))
+        return work
+
+    def _whose_turn(self) -> tuple[str, list[bool] | None]:
+        """The adapters of this step, and who of the running sequences takes part; None: all."""
+        keys = [sequence.key for sequence in self._running]
+        if len(self._running) < self._limits.sequences:
+            keys += [sequence.key for sequence in self._waiting]
+        key = self._turns.choose(keys)
+        return key, None if all(one.key == key for one in self._running) else [
+            one.key == key for one in self._running
         ]
+
+    def _may_join(self, key: str) -> list[Sequence]:
+        places = self._limits.sequences - len(self._running)
+        if places <= 0 or not self._waiting or (self._crowded and self._running):
+            return []
+        waiting = [sequence for sequence in self._waiting if sequence.key == key]
+        return joinable(waiting, self._running, places, self._reusable if self._cache.shares else None)
+
+    def _reusable(self, sequence: Sequence) -> int:
+        prompt = sequence.history[: sequence.length]
+        return self._cache.reusable(prompt, sequence.key, self._holders())
+
+    def _plan(self, waiting: list[Sequence], stepping: list[bool] | None) -> Plan:
+        if self._apart:
+            return plan_apart(self._running, waiting, self._limits, self._apart)
+        decoding = sum(sequence.answering for sequence in self._running)
+        step_s = self._max_step_s if decoding else _ALONE_STEP_S
+        budget = self._costs.prefill_tokens(step_s, decoding)
+        cells = self._needs()
+        return plan(self._running, waiting, self._limits, budget, cells=cells, stepping=stepping)
+
+    def _needs(self) -> list[int] | None:
+        """Cells that each running sequence needs beside those before it; None: there are plenty."""
+        lengths = sum(sequence.length for sequence in (*self._running, *self._waiting))
+        if lengths + self._limits.headroom * (self._limits.sequences + 1) <= self._limits.cells:
+            return None
+        added = self._cache.cells.added(sequence.seq_id for sequence in self._running)
+        return [own + one.length - one.held for own, one in zip(added, self._running, strict=True)]
 
     def _suspect_work(self) -> Work:
         sequence = self._suspects[0]
+        if self._adapters is not None:
+            self._adapters.use(sequence.owner.parameters.adapters)
         return [(sequence, min(sequence.length - sequence.held, self._limits.batch_tokens))]
 
     def _decode(self, work: Work) -> int:
         """As Context.decode. A batch that llama.cpp would die of counts as failed."""
         batch = self._batch
+        if self._apart:
+            # llama.cpp computes sequences together whose ids follow one another in the batch.
+            work.sort(key=lambda entry: entry[0].seq_id)
         try:
             batch.clear()
             for sequence, tokens in work:
                 end = sequence.held + tokens
                 part = sequence.history[sequence.held : end]
-                batch.add(sequence.seq_id, part, sequence.held, want_last=end == sequence.length)
+                if sequence.draft:
+                    part = np.concatenate([part, np.array(sequence.draft, dtype=np.int32)])
+                wanted = 1 + len(sequence.draft) if end == sequence.length else 0
+                if sequence.prompt_logprobs is not None:
+                    wanted = tokens
+                batch.add(sequence.seq_id, part, sequence.held, want_last=wanted)
             batch.check()
         except ValueError:
             log.exception("a batch was refused before decoding")
@@ -228,31 +346,53 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         return self._context.decode(batch.raw)
 
     def _sample(self, work: Work) -> None:
-        row = -1
+        row = 0
         for sequence, tokens in work:
-            row += tokens
-            sequence.held += tokens
+            first, row = row, row + tokens + len(sequence.draft)
+            if sequence.seq_id < 0:  # a sequence of the same job has failed in this very step
+                continue
+            self._cache.grow(sequence.seq_id, tokens + len(sequence.draft))
             if sequence in self._suspects:
                 self._suspects.remove(sequence)
-            if sequence.held < sequence.length:
-                continue
-            token = self._context.sample(sequence.chain, row)
-            if sequence.owner.first_token_at is None:
-                sequence.owner.first_token_at = self._clock()
-            if token in self._end_tokens:
-                delta = sequence.end()
-            else:
-                delta = sequence.append(token, self._vocabulary.piece(token))
-            if delta is not None:
-                self._outputs.append(delta)
-            if sequence.finish_reason is not None:
-                self._finish(sequence)
+            try:
+                if sequence.prompt_logprobs is not None:
+                    self._writer.note_prompt(sequence, first, tokens)
+                sequence.held += tokens
+                if sequence.held == sequence.length:
+                    self._answer(sequence, first + tokens - 1)
+            except GuideError as error:
+                self._fail(sequence, "invalid_request", str(error), code="grammar_failed")
+
+    def _answer(self, sequence: Sequence, row: int) -> None:
+        """The next token, and those after it that a draft foretold."""
+        owner = sequence.owner
+        if owner.first_token_at is None:
+            owner.first_token_at = self._clock()
+        agreed = self._writer.write(sequence, row, self._outputs)
+        sequence.held += agreed
+        if agreed < len(sequence.draft) and not self._cache.cut(sequence.seq_id, sequence.held):
+            sequence.held = 0
+        self._judge(sequence, agreed)
+        if sequence.finish_reason is not None:
+            self._finish(sequence)
+
+    def _judge(self, sequence: Sequence, agreed: int) -> None:
+        sequence.drafted += agreed
+        self._counts.agreed += agreed
+        if self._speculator is not None:
+            self._speculator.judged(sequence, agreed)
 
     # --- joining and leaving -----------------------------------------------------------------------------
 
     def _admit(self, sequence: Sequence) -> None:
         self._waiting.remove(sequence)
-        sequence.seq_id = self._free_ids.pop()
+        try:
+            if sequence.guide is None:
+                sequence.guide = sequence.make_guide()
+        except GuideError as error:
+            self._fail(sequence, "invalid_request", str(error), code="grammar_failed")
+            return
+        self._place(sequence)
         if sequence.chain is None:
             sequence.chain = sequence.make_chain()
         insort(self._running, sequence, key=_by_rank)
@@ -261,51 +401,74 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             owner.started_at = self._clock()
             self.announce(owner.job.id)
 
+    def _place(self, sequence: Sequence) -> None:
+        """A place in the cache, with what is there already of its tokens."""
+        tokens = sequence.history[: sequence.length]
+        if sequence.prompt_logprobs is not None:  # all of its rows must be computed
+            tokens = tokens[:1]
+        sequence.seq_id, sequence.held = self._cache.join(tokens, sequence.key, self._holders())
+        if sequence.cached is None:
+            sequence.cached = sequence.held
+            if self._cache.shares:
+                self._counts.asked += sequence.prompt_tokens
+                self._counts.found += sequence.held
+
+    def _holders(self) -> list[Holder]:
+        return [sequence.holder() for sequence in self._running]
+
     def _preempt(self, sequence: Sequence) -> None:
         """Take a sequence's cells; it waits in its old place and computes them anew. Its sampler lives on."""
-        self._leave_cache(sequence)
+        self._leave_cache(sequence, keep=True)
         insort(self._waiting, sequence, key=_by_rank)
-        self._preemptions += 1
+        self._counts.preempted += 1
 
-    def _leave_cache(self, sequence: Sequence) -> None:
+    def _leave_cache(self, sequence: Sequence, *, keep: bool) -> None:
         self._running.remove(sequence)
-        self._context.remove(sequence.seq_id)
-        self._free_ids.append(sequence.seq_id)
+        move = self._cache.leave(sequence.holder(), keep=keep and sequence not in self._suspects)
+        if move is not None:
+            next(one for one in self._running if one.seq_id == move.source).seq_id = move.target
         sequence.seq_id, sequence.held = -1, 0
+        sequence.draft = []
         if sequence in self._suspects:
             self._suspects.remove(sequence)
 
-    def _discard(self, sequence: Sequence) -> None:
+    def _discard(self, sequence: Sequence, *, keep: bool = True) -> None:
         """A sequence that will not go on, whatever it was doing."""
         if sequence.seq_id >= 0:
-            self._leave_cache(sequence)
+            self._leave_cache(sequence, keep=keep)
             self._crowded = False
         elif sequence in self._waiting:
             self._waiting.remove(sequence)
+        if self._speculator is not None:
+            self._speculator.forget(sequence)
         if sequence.chain is not None:
             free_chain(sequence.chain)
             sequence.chain = None
 
     def _finish(self, sequence: Sequence) -> None:
+        if (delta := sequence.answer.finish()) is not None:
+            self._outputs.append(delta)
         self._discard(sequence)
         owner = sequence.owner
-        self._outputs.append(ItemDone(owner.job.id, sequence.item, sequence.result()))
-        owner.open_items -= 1
-        if owner.open_items == 0:
+        self._outputs.append(ItemDone(owner.job.id, sequence.index, sequence.result()))
+        owner.open_answers -= 1
+        if owner.open_answers == 0:
             del self._jobs[owner.job.id]
             self._outputs.append(Finished(owner.job.id, self._timings(owner)))
 
-    def _drop(self, job_id: str) -> JobState | None:
+    def _drop(self, job_id: str, *, keep: bool = True) -> JobState | None:
         state = self._jobs.pop(job_id, None)
         if state is not None:
             for sequence in state.sequences:
-                self._discard(sequence)
+                self._discard(sequence, keep=keep)
         return state
 
     # --- when a decode fails -----------------------------------------------------------------------------
 
     def _make_room(self) -> None:
         """The cache found no cells for this batch; it is as it was before."""
+        if self._cache.give_up_all():
+            return
         if len(self._running) > 1:
             self._crowded = True
             self._preempt(self._running[-1])
@@ -325,55 +488,15 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def _resync(self, sequence: Sequence) -> None:
         """Trust only what the cache says it holds; the newest token is decoded again, for its logits."""
-        sequence.held = min(self._context.held(sequence.seq_id), sequence.length - 1)
-        if not self._context.remove(sequence.seq_id, sequence.held):
-            self._context.remove(sequence.seq_id)
-            sequence.held = 0
+        sequence.draft = []
+        there = min(self._context.held(sequence.seq_id), sequence.length - 1)
+        self._cache.grow(sequence.seq_id, max(there - sequence.held, 0))
+        sequence.held = there if self._cache.cut(sequence.seq_id, there) else 0
 
-    def _fail(self, sequence: Sequence, kind: FailureKind, message: str) -> None:
+    def _fail(self, sequence: Sequence, kind: FailureKind, message: str, *, code: str = "") -> None:
         job_id = sequence.owner.job.id
-        self._drop(job_id)
-        self._outputs.append(Failed(job_id, kind, message))
-
-    # --- making sequences --------------------------------------------------------------------------------
-
-    def _check_prompt(self, prompt: TokenArray) -> None:
-        if len(prompt) == 0 or int(prompt.min()) < 0 or int(prompt.max()) >= self._vocabulary.size:
-            raise JobError("the prompt is empty or holds a token outside the vocabulary", param="prompt")
-        if len(prompt) >= self._context_length:
-            raise JobError(
-                f"This model's maximum context length is {self._context_length} tokens. "
-                f"However, your prompt has {len(prompt)} tokens.",
-                param="prompt",
-                code="context_length_exceeded",
-            )
-
-    def _sequence(self, state: JobState, item: int, prompt: TokenArray) -> Sequence:
-        parameters = state.job.parameters
-        assert isinstance(parameters, GenerateParameters)
-        room = self._context_length - len(prompt)
-        wanted = parameters.max_tokens or int(self._defaults.get("max_tokens", room))
-        sampling = resolve(parameters, self._defaults)
-        bias = dict(parameters.logit_bias) | dict.fromkeys(self._suppressed, -np.inf)
-        if parameters.ignore_eos:
-            bias |= dict.fromkeys(self._end_tokens, -np.inf)
-        seed = choose_seed(parameters.seed)
-        window = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else len(prompt)
-
-        def make_chain() -> Any:
-            tail = prompt[max(len(prompt) - window, 0) :].tolist()
-            return build_chain(
-                sampling,
-                bias,
-                seed=seed,
-                n_vocab=self._vocabulary.size,
-                n_ctx=self._context_length,
-                prompt=tail,
-            )
-
-        sequence = Sequence(state, item, prompt, max(min(wanted, room), 1), make_chain)
-        sequence.rank = (-state.job.priority, next(self._arrivals))
-        return sequence
+        self._drop(job_id, keep=kind == "invalid_request")
+        self._outputs.append(Failed(job_id, kind, message, code=code))
 
     def _timings(self, state: JobState) -> Timings:
         now = self._clock()

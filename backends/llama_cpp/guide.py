@@ -8,6 +8,7 @@ import ctypes
 import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
+from typing import Protocol
 
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
@@ -71,6 +72,13 @@ def build_tokenizer(vocabulary: Vocabulary, pieces: Sequence[bytes]) -> LLTokeni
         log.warning("answers of this model cannot be bound by a grammar: %s", error)
         return None
     return tokenizer
+
+
+class Guides(Protocol):
+    """A GuideMaker, perhaps still in the making."""
+
+    def guide(self, grammar: str, triggers: Sequence[str], format: AnswerFormat) -> "Guide": ...
+    def close(self) -> None: ...
 
 
 class GuideMaker:

@@ -2,21 +2,35 @@
 
 import math
 import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from backends.base import OutOfMemory
+from backends.chat.answer import AnswerFormat
+from backends.llama_cpp.adapters import Adapters
+from backends.llama_cpp.cache import Cache
 from backends.llama_cpp.devices import gpu_layers
+from backends.llama_cpp.draft_model import ModelDrafter
+from backends.llama_cpp.drafting import LookupDrafter
 from backends.llama_cpp.engine import LlamaEngine
+from backends.llama_cpp.guide import Guide, GuideMaker
 from backends.llama_cpp.library import C
-from backends.llama_cpp.model import Context, open_model
+from backends.llama_cpp.model import Context, Model, Vocabulary, open_model
 from backends.llama_cpp.sampling import check_defaults
-from backends.llama_cpp.sizes import Sizes
+from backends.llama_cpp.saved_states import SavedStates
+from backends.llama_cpp.sizes import Sizes, saves_states, shares_prefixes
+from backends.llama_cpp.speculation import SpeculationPolicy
+from backends.llama_cpp.speculator import Speculator
 from config.schema import GgufParameters, LlamaCppParameters, ModelSpec
 
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
 """ggml's numbers; the bindings do not name them all."""
 FLASH_ATTENTION = {"auto": -1, False: 0, True: 1}
+_MOST_IDS = 256
+"""llama.cpp knows no more sequence ids."""
 _LOAD_MODES = {
     (False, False): "NONE",
     (True, False): "MMAP",
@@ -41,10 +55,106 @@ def load_engine(spec: ModelSpec, parameters: LlamaCppParameters, path: Path, dev
     return LlamaEngine(
         model,
         context,
+        _cache(model, context, parameters, path),
+        sequences=parameters.n_seq_max,
         defaults=spec.defaults,
-        context_length=sizes.context_length,
+        context_length=min(sizes.context_length, context.n_ctx_seq),
         max_step_s=parameters.max_step_ms / 1000,
+        apart=int(C.llama_n_ubatch(context.handle)) if parameters.reproducible else 0,
+        guides=LaterGuides(model.vocabulary),
+        adapters=ContextAdapters(Adapters(model, parameters.adapters), context.handle),
+        speculator=_speculator(model, parameters, spec, device),
     )
+
+
+class ContextAdapters:
+    """A model's adapters, for one context."""
+
+    def __init__(self, adapters: Adapters, context: Any) -> None:
+        self._adapters = adapters
+        self._context = context
+
+    def key(self, asked: Mapping[str, float]) -> str:
+        return self._adapters.key(asked)
+
+    def use(self, asked: Mapping[str, float]) -> None:
+        self._adapters.apply(self._context, asked)
+
+    def close(self) -> None:
+        self._adapters.close()
+
+
+class LaterGuides:
+    """A GuideMaker that is made while the first requests are served: it takes part of a second."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        pool = ThreadPoolExecutor(1, "guides")
+        self._maker = pool.submit(GuideMaker, vocabulary)
+        pool.shutdown(wait=False)
+
+    def guide(self, grammar: str, triggers: Sequence[str], format: AnswerFormat) -> Guide:
+        return self._maker.result().guide(grammar, triggers, format)
+
+    def close(self) -> None:
+        """To be called before the vocabulary's model is closed."""
+        self._maker.exception()
+
+
+def _cache(model: Model, context: Context, parameters: LlamaCppParameters, path: Path) -> Cache:
+    # Such models keep one state a sequence, not one a token: there is no beginning to share.
+    stateful = C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle)
+    saved = None
+    if saves_states(parameters) and not stateful:
+        saved = SavedStates(
+            host_bytes=parameters.prefix_host_bytes,
+            disk=Path(parameters.prefix_disk) if parameters.prefix_disk else None,
+            disk_bytes=parameters.prefix_disk_bytes,
+            fingerprint=_fingerprint(path, parameters),
+        )
+    return Cache(
+        context,
+        size=context.n_ctx,
+        sequences=parameters.n_seq_max,
+        kept=context.n_seq_max - parameters.n_seq_max if not stateful else 0,
+        partitioned=parameters.reproducible,
+        saved=saved,
+    )
+
+
+def _fingerprint(path: Path, parameters: LlamaCppParameters) -> str:
+    """Changes with everything that a saved state depends on."""
+    file = path.stat()
+    settings = (parameters.type_k, parameters.type_v, parameters.flash_attn, parameters.n_gpu_layers)
+    return repr((path.name, file.st_size, file.st_mtime_ns, settings, version("llama-cpp-python")))
+
+
+def _speculator(
+    model: Model, parameters: LlamaCppParameters, spec: ModelSpec, device: str
+) -> Speculator | None:
+    cannot_go_back = C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle)
+    if parameters.reproducible or cannot_go_back:
+        return None
+    if parameters.draft_model is not None:
+        drafter = _draft_model(model, Path(parameters.draft_model.source), parameters, spec, device)
+        return Speculator(drafter, SpeculationPolicy())
+    if parameters.speculation == "lookup":
+        return Speculator(LookupDrafter(), SpeculationPolicy())
+    return None
+
+
+def _draft_model(
+    target: Model, path: Path, parameters: LlamaCppParameters, spec: ModelSpec, device: str
+) -> ModelDrafter:
+    draft = open_model(path, **model_settings(spec, parameters, device))
+    sizes = Sizes.of(path, draft.metadata(), spec, parameters)
+    params = context_params(sizes, parameters, spec, device)
+    params.n_seq_max = parameters.n_seq_max
+    try:
+        context = Context(draft, params)
+    except MemoryError as error:
+        draft.close()
+        raise OutOfMemory(f"{spec.name}: no room for its draft model") from error
+    return ModelDrafter(draft, context, target.vocabulary, context_length=sizes.context_length)
 
 
 def model_settings(spec: ModelSpec, parameters: GgufParameters, device: str) -> dict[str, Any]:
@@ -62,7 +172,7 @@ def model_settings(spec: ModelSpec, parameters: GgufParameters, device: str) -> 
 
 
 def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec, device: str) -> Any:
-    """A llama_context_params: one cache that all sequences share."""
+    """A llama_context_params: one cache that all sequences share, or one in equal parts."""
     params = C.llama_context_default_params()
     threads = usable_cores() if parameters.n_threads == "auto" else parameters.n_threads
     batch_threads = threads if parameters.n_threads_batch == "auto" else parameters.n_threads_batch
@@ -70,19 +180,21 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     # Every running sequence decodes one token in each step, so a batch must hold them all.
     params.n_batch = max(min(parameters.n_batch, sizes.n_ctx), parameters.n_seq_max)
     params.n_ubatch = min(parameters.n_ubatch, params.n_batch)
-    params.n_seq_max = parameters.n_seq_max
+    kept = min(parameters.prefix_kept, _MOST_IDS - parameters.n_seq_max)
+    params.n_seq_max = parameters.n_seq_max + (kept if shares_prefixes(parameters) else 0)
     params.n_threads = threads
     params.n_threads_batch = batch_threads
-    params.flash_attn_type = FLASH_ATTENTION[parameters.flash_attn]
+    flash_attention = parameters.flash_attn if not parameters.reproducible else False
+    params.flash_attn_type = FLASH_ATTENTION[flash_attention]
     on_gpu = gpu_layers(spec, parameters, device) != 0
     # ggml's CPU flash attention computes a cache of one type by tiles, and so sums in another order for each
     # company; with two types it goes cell by cell, and an answer does not depend on its neighbours.
     # Decoding is as fast, prefill 10 to 25 % slower.
-    best_k = "f16" if on_gpu or parameters.flash_attn is False else "bf16"
+    best_k = "f16" if on_gpu or flash_attention is False else "bf16"
     params.type_k = _CACHE_TYPES[best_k if parameters.type_k == "auto" else parameters.type_k]
     params.type_v = _CACHE_TYPES["f16" if parameters.type_v == "auto" else parameters.type_v]
     params.offload_kqv = params.op_offload = on_gpu
-    params.kv_unified = True
+    params.kv_unified = not parameters.reproducible
     params.no_perf = True
     return params
 

@@ -151,6 +151,10 @@ class Vocabulary:
         """How each token is written, control tokens too."""
         return [self._read_piece(token, special=True) for token in range(self.size)]
 
+    def written(self, token: int) -> bytes:
+        """How a token is written, also if it is a control token."""
+        return self._read_piece(token, special=True)
+
     def _read_piece(self, token: int, *, special: bool = False) -> bytes:
         size = 64
         while True:
@@ -171,6 +175,8 @@ class Context:
             raise MemoryError("llama.cpp cannot make a context of this size")
         self.n_ctx = int(C.llama_n_ctx(self.handle))
         self.n_batch = int(C.llama_n_batch(self.handle))
+        self.n_ctx_seq = int(C.llama_n_ctx_seq(self.handle))
+        """Cells that one sequence may hold."""
         self.n_seq_max = int(params.n_seq_max)
         self._memory = C.llama_get_memory(self.handle)
 
@@ -182,10 +188,37 @@ class Context:
         """Next token from the logits of a batch row; the chain has accepted it."""
         return int(C.llama_sampler_sample(chain, self.handle, row))
 
+    def accept(self, chain: Any, token: int) -> None:
+        """Tell a chain of a token that it did not choose."""
+        C.llama_sampler_accept(chain, token)
+
     def logits(self, row: int) -> npt.NDArray[np.float32]:
         """A copy of a batch row's logits."""
+        return self.live_logits(row).copy()
+
+    def live_logits(self, row: int) -> npt.NDArray[np.float32]:
+        """A batch row's logits as `sample` will see them, until the next decode."""
         pointer = C.llama_get_logits_ith(self.handle, row)
-        return np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary.size,)).copy()
+        return np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary.size,))
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        """Let `target`, which is empty, hold the first `end` positions of `source` too (-1: all).
+
+        In a partitioned cache only all of them can be copied: llama.cpp ends the process otherwise.
+        """
+        C.llama_memory_seq_cp(self._memory, source, target, 0, end)
+
+    def state(self, seq_id: int) -> memoryview:
+        """What the cache holds of a sequence, as bytes for `restore`."""
+        size = int(C.llama_state_seq_get_size_ext(self.handle, seq_id, 0))
+        data = np.empty(size, dtype=np.uint8)
+        written = C.llama_state_seq_get_data_ext(self.handle, _bytes_of(data), size, seq_id, 0)
+        return data[: int(written)].data
+
+    def restore(self, seq_id: int, data: bytes | bytearray | memoryview) -> bool:
+        """Fill an empty sequence from a state. False: there is no room, or the state is of another kind."""
+        array = np.frombuffer(data, dtype=np.uint8)
+        return bool(C.llama_state_seq_set_data_ext(self.handle, _bytes_of(array), len(array), seq_id, 0))
 
     def remove(self, seq_id: int, start: int = 0) -> bool:
         """Free a sequence's cells from position `start`. False: this cache can only be freed whole."""
@@ -199,3 +232,7 @@ class Context:
         if self.handle:
             C.llama_free(self.handle)
             self.handle = None
+
+
+def _bytes_of(array: npt.NDArray[np.uint8]) -> Any:
+    return array.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))

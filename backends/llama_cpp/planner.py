@@ -1,7 +1,6 @@
 """Decides what the next decode holds: who takes part, who joins, who must step back.
 
-Pure: no library, no clock. All cells of the cache are shared, and a sequence needs one for each token of its
-history. Running sequences stand in order of rank, the most deserving first.
+Pure: no library, no clock. Running sequences stand in order of rank, the most deserving first.
 """
 
 from collections.abc import Sequence
@@ -20,6 +19,10 @@ class Row(Protocol):
     @property
     def held(self) -> int:
         """Of those, how many the cache holds."""
+
+    @property
+    def answering(self) -> bool:
+        """It has computed its prompt: what it lacks are the newest tokens of its answer."""
 
 
 class Limits(Struct, frozen=True):
@@ -43,47 +46,86 @@ class Plan(Struct):
     admit: int
 
 
-def plan(running: Sequence[Row], waiting: Sequence[Row], limits: Limits, prefill_tokens: int) -> Plan:
-    """One step: every sequence that only lacks its newest token decodes; the rest is prefill within a budget.
+def plan(
+    running: Sequence[Row],
+    waiting: Sequence[Row],
+    limits: Limits,
+    prefill_tokens: int,
+    *,
+    cells: Sequence[int] | None = None,
+    stepping: Sequence[bool] | None = None,
+) -> Plan:
+    """One step: every sequence that lacks only its newest tokens decodes; the rest is prefill in a budget.
 
-    `prefill_tokens` bounds the prefill where something decodes; the caller knows what a token costs.
+    `prefill_tokens` bounds the prefill where something decodes; the caller knows what a token costs. `cells`:
+    what each running sequence needs beside what those before it hold; default: its whole length. `stepping`:
+    who may take part in this step; default: all.
     """
-    stay = _that_fit(running, limits.cells)
+    needs = [row.length for row in running] if cells is None else cells
+    stay = _that_fit(needs, limits.cells)
     preempt = list(range(stay, len(running)))
-    decode = [i for i in range(stay) if running[i].length - running[i].held == 1]
-    budget = min(prefill_tokens, limits.batch_tokens - len(decode))
+    taking_part = [i for i in range(stay) if stepping is None or stepping[i]]
+    decode, budget = _decoding(running, taking_part, limits.batch_tokens)
+    budget = min(prefill_tokens, budget)
     prefill: list[tuple[int, int]] = []
-    for index in range(stay):
+    for index in taking_part:
         lacking = running[index].length - running[index].held
-        if lacking > 1 and budget > 0:
+        if not running[index].answering and budget > 0:
             prefill.append((index, min(lacking, budget)))
             budget -= min(lacking, budget)
     admit = 0
     if not preempt:
-        admit = _admissible(running, waiting, limits, budget)
+        admit = _admissible(sum(needs), len(running), waiting, limits, budget)
         for offset in range(admit):
-            tokens = min(waiting[offset].length, budget)
+            tokens = min(waiting[offset].length - waiting[offset].held, budget)
             prefill.append((stay + offset, tokens))
             budget -= tokens
     return Plan(preempt, decode, prefill, admit)
 
 
-def _that_fit(running: Sequence[Row], cells: int) -> int:
+def plan_apart(running: Sequence[Row], waiting: Sequence[Row], limits: Limits, chunk: int) -> Plan:
+    """One step in which nothing depends on company: the next piece of one prompt alone, or all answers.
+
+    Prompts are cut at multiples of `chunk`, wherever they are computed. Every sequence has cells of its own.
+    """
+    for index, row in enumerate(running):
+        if not row.answering:
+            return Plan([], [], [(index, _piece(row, chunk))], 0)
+    if waiting and len(running) < limits.sequences:
+        return Plan([], [], [(len(running), _piece(waiting[0], chunk))], 1)
+    return Plan([], list(range(len(running))), [], 0)
+
+
+def _piece(row: Row, chunk: int) -> int:
+    return min(row.length - row.held, chunk - row.held % chunk)
+
+
+def _decoding(running: Sequence[Row], taking_part: Sequence[int], batch_tokens: int) -> tuple[list[int], int]:
+    """Those that decode, as far as a batch holds what they lack, and what is left of the batch."""
+    decode = []
+    for index in taking_part:
+        lacking = running[index].length - running[index].held
+        if running[index].answering and lacking <= batch_tokens:
+            decode.append(index)
+            batch_tokens -= lacking
+    return decode, batch_tokens
+
+
+def _that_fit(needs: Sequence[int], cells: int) -> int:
     """How many from the head fit with their whole history; at least one, which always fits alone."""
     used = 0
-    for count, row in enumerate(running):
-        used += row.length
+    for count, need in enumerate(needs):
+        used += need
         if used > cells and count > 0:
             return count
-    return len(running)
+    return len(needs)
 
 
-def _admissible(running: Sequence[Row], waiting: Sequence[Row], limits: Limits, budget: int) -> int:
+def _admissible(used: int, running: int, waiting: Sequence[Row], limits: Limits, budget: int) -> int:
     """How many of the waiting can start now, in their order: nobody overtakes one that does not fit."""
-    used = sum(row.length for row in running)
     count = 0
     for row in waiting:
-        present = len(running) + count
+        present = running + count
         needed = used + row.length + limits.headroom * (present + 1)
         if present >= limits.sequences or budget <= 0 or (present and needed > limits.cells):
             break

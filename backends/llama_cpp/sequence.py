@@ -5,37 +5,50 @@ prefill and taking up again after a preemption are all the same: bring `held` up
 """
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from backends.llama_cpp.answer import FinishReason, GrowingAnswer
+from backends.llama_cpp.cache import Holder
+from backends.llama_cpp.guide import Guide
 from backends.llama_cpp.model import TokenArray
-from backends.llama_cpp.text import TextAssembler
-from backends.protocol import Delta, GenerationResult, Job
-
-FinishReason = Literal["stop", "length"]
+from backends.protocol import Delta, GenerateParameters, GenerationResult, Job, TokenLogprob
 
 
 class JobState:
     """A job's sequences and when its phases began, seconds of the engine's clock."""
 
     def __init__(self, job: Job, added_at: float) -> None:
+        assert isinstance(job.parameters, GenerateParameters)
         self.job = job
+        self.parameters: GenerateParameters = job.parameters
         self.sequences: list[Sequence] = []
         self.added_at = added_at
         self.started_at: float | None = None
         self.first_token_at: float | None = None
-        self.open_items = len(job.items)
+        self.open_answers = job.result_count
 
 
 class Sequence:
     """`seq_id` is -1 while it holds no place in the cache."""
 
     def __init__(
-        self, owner: JobState, item: int, prompt: TokenArray, max_new: int, make_chain: Callable[[], Any]
+        self,
+        owner: JobState,
+        index: int,
+        prompt: TokenArray,
+        max_new: int,
+        answer: GrowingAnswer,
+        *,
+        make_chain: Callable[[], Any],
+        make_guide: Callable[[], Guide | None],
+        key: str = "",
+        echo: str = "",
+        visible: frozenset[int] = frozenset(),
     ) -> None:
         self.owner = owner
-        self.item = item
+        self.index = index
         self.prompt_tokens = len(prompt)
         self.history = np.empty(len(prompt) + max_new, dtype=np.int32)
         self.history[: len(prompt)] = prompt
@@ -45,47 +58,72 @@ class Sequence:
         self.rank = (0, 0)
         """(-priority, order of arrival): the smaller the more deserving."""
         self.max_new = max_new
+        self.key = key
+        """What its cells depend on beside its tokens: the adapters."""
         self.chain: Any = None
         self.make_chain = make_chain
+        self.guide: Guide | None = None
+        self.make_guide = make_guide
+        self.answer = answer
+        self.echo = echo
+        self.visible = visible
+        self.logprobs = owner.parameters.logprobs
+        self.prompt_logprobs: list[TokenLogprob] | None = (
+            [] if owner.parameters.echo and self.logprobs is not None else None
+        )
+        """Of an echoed prompt; every row of it needs logits, so nothing of it may come from elsewhere."""
+        self.cached: int | None = None
+        """Prompt tokens that were there when it first joined."""
+        self.forced = 0
+        """Newest tokens that the grammar chose: they are still to be decoded."""
+        self.draft: list[int] = []
+        """Tokens foretold for this step."""
+        self.drafted = 0
         self.finish_reason: FinishReason | None = None
-        self._assembler = TextAssembler(owner.job.parameters.stop)  # type: ignore[union-attr]
-        self._parts: list[str] = []
-        self._untold_tokens = 0
 
     @property
     def new_tokens(self) -> int:
         return self.length - self.prompt_tokens
 
-    def append(self, token: int, piece: bytes) -> Delta | None:
-        """Take a sampled token that ends nothing; what a stream may now show."""
+    @property
+    def answering(self) -> bool:
+        """Nothing but its newest tokens is missing in the cache."""
+        return self.length - self.held <= 1 + self.forced
+
+    @property
+    def room(self) -> int:
+        """Tokens that it may still write."""
+        return self.max_new - self.new_tokens
+
+    def holder(self) -> Holder:
+        return Holder(self.seq_id, self.history[: self.held], self.key)
+
+    def begin(self) -> Delta | None:
+        """Its prompt is computed: what the answer shows of it."""
+        if not self.echo and not self.prompt_logprobs:
+            return None
+        logprobs, self.prompt_logprobs = self.prompt_logprobs or [], None
+        echo, self.echo = self.echo, ""
+        return self.answer.echo(echo, logprobs)
+
+    def append(self, token: int, piece: bytes, logprob: TokenLogprob | None = None) -> Delta | None:
+        """Take a token that ends nothing; what a stream may now show."""
         self.history[self.length] = token
         self.length += 1
-        self._untold_tokens += 1
-        text = self._assembler.feed(piece)
-        if self._assembler.stopped:
+        delta = self.answer.feed(piece, logprob)
+        if self.answer.stopped:
             self.finish_reason = "stop"
-        elif self.new_tokens >= self.max_new:
-            text += self._assembler.finish()
+        elif self.room <= 0:
             self.finish_reason = "length"
-        return self._show(text)
-
-    def end(self) -> Delta | None:
-        """The model has ended its answer; what had been held back."""
-        self.finish_reason = "stop"
-        return self._show(self._assembler.finish())
+        return delta
 
     def result(self) -> GenerationResult:
-        """Of a finished sequence. The text is there only if it did not go out as deltas."""
+        """Of a finished sequence. What went out as deltas is not in it."""
         assert self.finish_reason is not None
-        return GenerationResult(
-            "".join(self._parts), self.finish_reason, self.prompt_tokens, self.new_tokens, cached_tokens=0
+        return self.answer.result(
+            self.finish_reason,
+            prompt_tokens=self.prompt_tokens,
+            completion_tokens=self.new_tokens,
+            cached=self.cached or 0,
+            drafted=self.drafted,
         )
-
-    def _show(self, text: str) -> Delta | None:
-        if not text:
-            return None
-        if not self.owner.job.stream:
-            self._parts.append(text)
-            return None
-        tokens, self._untold_tokens = self._untold_tokens, 0
-        return Delta(self.owner.job.id, self.item, text, tokens)

@@ -25,7 +25,7 @@ _COMPUTE_BYTES = 64 * 1024 * 1024
 
 class Sizes(Struct, frozen=True):
     n_ctx: int
-    """Cells of the cache, shared by all sequences."""
+    """Cells of the cache, of all sequences together."""
     context_length: int
     """Most tokens of one sequence."""
     memory_bytes: int
@@ -40,15 +40,26 @@ class Sizes(Struct, frozen=True):
             raise ValueError(f"{path.name} states no context length: it is no language model")
         files = file_bytes(path)
         cell = cell_bytes(metadata, parameters)
+        shares = parameters.n_seq_max if parameters.reproducible else 1
         if parameters.n_ctx == "auto":
             room = (spec.memory_bytes or int(_system_memory() * _MEMORY_SHARE)) - files
-            fitting = int(room / cell) if cell else trained
-            n_ctx = min(trained, max(fitting, _SMALLEST_CONTEXT))
+            fitting = int(room / cell) if cell else trained * shares
+            n_ctx = min(trained * shares, max(fitting, _SMALLEST_CONTEXT * shares))
         else:
             n_ctx = parameters.n_ctx
-        n_ctx = -(-n_ctx // _CONTEXT_UNIT) * _CONTEXT_UNIT
-        memory = spec.memory_bytes or int(files + n_ctx * cell + _COMPUTE_BYTES)
-        return Sizes(n_ctx, min(n_ctx, trained), memory)
+        share = -(-(n_ctx // shares) // _CONTEXT_UNIT) * _CONTEXT_UNIT
+        n_ctx = share * shares
+        states = parameters.prefix_host_bytes if saves_states(parameters) else 0
+        memory = spec.memory_bytes or int(files + n_ctx * cell + _COMPUTE_BYTES + states)
+        return Sizes(n_ctx, min(share, trained), memory)
+
+
+def shares_prefixes(parameters: LlamaCppParameters) -> bool:
+    return parameters.prefix_cache and not parameters.reproducible and parameters.prefix_kept > 0
+
+
+def saves_states(parameters: LlamaCppParameters) -> bool:
+    return shares_prefixes(parameters) and parameters.prefix_host_bytes > 0
 
 
 def architecture_value(metadata: Mapping[str, str], name: str) -> str | None:

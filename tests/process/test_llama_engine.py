@@ -173,7 +173,7 @@ def test_a_stop_string_is_not_shown(llm: Llm) -> None:
 
 
 def test_a_biased_token_never_comes_or_always_comes(llm: Llm) -> None:
-    vocabulary = llm.engine._vocabulary
+    vocabulary = llm.engine._model.vocabulary
     paris = int(vocabulary.tokenize(" Paris", parse_special=False)[0])
     assert "Paris" not in llm.ask(CAPITAL, logit_bias={paris: -100.0}).text
     assert llm.ask(CAPITAL, logit_bias={paris: 100.0}, max_tokens=3).text == " Paris Paris Paris"
@@ -188,7 +188,7 @@ def test_a_seed_repeats_an_answer(llm: Llm) -> None:
 
 
 def test_a_frequency_penalty_ends_repetition(llm: Llm) -> None:
-    paris = int(llm.engine._vocabulary.tokenize(" Paris", parse_special=False)[0])
+    paris = int(llm.engine._model.vocabulary.tokenize(" Paris", parse_special=False)[0])
     wanted = {"logit_bias": {paris: 30.0}, "max_tokens": 24}
     assert llm.ask(CAPITAL, **wanted).text.count("Paris") == 24
     assert 1 <= llm.ask(CAPITAL, frequency_penalty=2.0, **wanted).text.count("Paris") < 24
@@ -213,7 +213,7 @@ def test_control_tokens_in_user_text_stay_text(llm: Llm, text: str) -> None:
         job = Job("x", "m", "generate", GenerateParameters(), [item])
         return np.frombuffer(llm.preparer.prepare(job)[0].tokens, dtype="<i4").tolist()
 
-    vocabulary = llm.engine._vocabulary
+    vocabulary = llm.engine._model.vocabulary
     control = {
         int(vocabulary.tokenize(token, parse_special=True)[0]) for token in ("<|im_start|>", "<|im_end|>")
     }
@@ -305,4 +305,4 @@ def test_other_tasks_are_refused_by_name(smollm2_path: Path) -> None:
 
 def test_the_preparer_and_the_engine_agree_on_the_context(llm: Llm) -> None:
     assert isinstance(llm.preparer, LlamaPreparer)
-    assert llm.preparer._context_length == llm.engine._context_length == 4096
+    assert llm.preparer._context_length == llm.engine._maker._context_length == 4096

@@ -15,6 +15,10 @@ class R:
     length: int
     held: int = 0
 
+    @property
+    def answering(self) -> bool:
+        return self.length - self.held == 1
+
 
 def decoding(length: int) -> R:
     return R(length, length - 1)

@@ -5,15 +5,18 @@ A token lost, doubled or put at a wrong position anywhere would change the answe
 
 import itertools
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from backends.base import JobError
 from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.cache import Cache
 from backends.llama_cpp.engine import LlamaEngine
 from backends.protocol import (
     Capacity,
@@ -56,6 +59,8 @@ class FakeVocabulary:
     def piece(self, token: int) -> bytes:
         return chr(token).encode()
 
+    written = piece
+
     def end_tokens(self) -> frozenset[int]:
         return frozenset({END})
 
@@ -71,12 +76,17 @@ class FakeModel:
         self.closed = True
 
 
+@dataclass(eq=False)
+class Cell:
+    token: int
+
+
 class FakeDecoder:
     """A cache shared by all sequences. `fault` may fail a decode, given the tokens of each sequence in it."""
 
     def __init__(self, n_ctx: int = 256, n_batch: int = 64, n_seq_max: int = 4) -> None:
         self.n_ctx, self.n_batch, self.n_seq_max = n_ctx, n_batch, n_seq_max
-        self.cells: dict[int, list[int]] = {}
+        self.cells: dict[int, list[Cell]] = {}
         self.rows: list[int] = []
         self.sizes: list[int] = []
         self.fault: Callable[[dict[int, list[int]]], int] = lambda _: 0
@@ -89,16 +99,42 @@ class FakeDecoder:
             added.setdefault(batch.seq_id[row][0], []).append(batch.token[row])
         if result := self.fault(added):
             return result
-        if sum(map(len, self.cells.values())) + batch.n_tokens > self.n_ctx:
+        if self.used + batch.n_tokens > self.n_ctx:
             return 1
         self.rows = []
         self.sizes.append(batch.n_tokens)
         for row in range(batch.n_tokens):
             held = self.cells.setdefault(batch.seq_id[row][0], [])
             assert batch.pos[row] == len(held), "positions must be consecutive"
-            held.append(batch.token[row])
-            self.rows.append(next_token(held) if batch.logits[row] else -1)
+            held.append(Cell(batch.token[row]))
+            self.rows.append(next_token([cell.token for cell in held]) if batch.logits[row] else -1)
         return 0
+
+    def accept(self, chain: Any, token: int) -> None: ...
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Nearly all of the probability on the token that `sample` gives."""
+        logits = np.zeros(VOCABULARY, dtype=np.float32)
+        logits[self.rows[row]] = 10.0
+        return logits
+
+    def live_logits(self, row: int) -> NDArray[np.float32]:
+        return self.logits(row)
+
+    def copy(self, source: int, target: int, end: int = -1) -> None:
+        assert not self.cells.get(target)
+        held = self.cells[source]
+        assert 0 < end <= len(held)
+        self.cells[target] = held[:end]
+
+    def state(self, seq_id: int) -> memoryview:
+        return memoryview(bytes(cell.token for cell in self.cells[seq_id]))
+
+    def restore(self, seq_id: int, data: bytes | bytearray | memoryview) -> bool:
+        if self.used + len(data) > self.n_ctx:
+            return False
+        self.cells[seq_id] = [Cell(token) for token in bytes(data)]
+        return True
 
     def sample(self, chain: Any, row: int) -> int:
         assert self.rows[row] >= 0, "sampled from a row without logits"
@@ -116,19 +152,23 @@ class FakeDecoder:
 
     @property
     def used(self) -> int:
-        return sum(map(len, self.cells.values()))
+        """Cells in use; one may be of several sequences."""
+        return len({id(cell) for held in self.cells.values() for cell in held})
 
 
 class Bench:
     """An engine on a fake decoder, and everything it has said."""
 
-    def __init__(self, **limits: int) -> None:
-        self.decoder = FakeDecoder(**limits)
+    def __init__(self, sequences: int = 4, kept: int = 0, **limits: int) -> None:
+        self.decoder = FakeDecoder(n_seq_max=sequences + kept, **limits)
         self.model = FakeModel()
         ticks = itertools.count()
+        decoder = self.decoder
         self.engine = LlamaEngine(
             self.model,  # type: ignore[arg-type]
-            self.decoder,
+            decoder,
+            Cache(decoder, size=decoder.n_ctx, sequences=sequences, kept=decoder.n_seq_max - sequences),
+            sequences=sequences,
             defaults={},
             context_length=200,
             max_step_s=0.1,
@@ -274,7 +314,7 @@ def test_preempted_answers_come_out_whole() -> None:
 
 
 def test_a_larger_priority_goes_first_and_leaves_last() -> None:
-    bench = Bench(n_seq_max=1)
+    bench = Bench(sequences=1)
     bench.add("low", PROMPT, max_tokens=2)
     bench.add("high", PROMPT, max_tokens=2, priority=5)
     bench.run()
@@ -364,7 +404,7 @@ def test_capacity_counts_what_is_promised() -> None:
 
 
 def test_jobs_that_have_not_started_are_given_back_the_newest_first() -> None:
-    bench = Bench(n_seq_max=1)
+    bench = Bench(sequences=1)
     for job_id in "abcd":
         bench.add(job_id, PROMPT, max_tokens=30)
     bench.step()

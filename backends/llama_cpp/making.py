@@ -1,0 +1,122 @@
+"""Makes the sequences of a job: how each is sampled, bounded and read. Must not know who runs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from backends.base import JobError
+from backends.llama_cpp.adapters import LoraSets
+from backends.llama_cpp.answer import GrowingAnswer
+from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.guide import Guide, GuideError, Guides
+from backends.llama_cpp.model import TokenArray, Vocabulary
+from backends.llama_cpp.sampling import build_chain, choose_seed, resolve
+from backends.llama_cpp.sequence import JobState, Sequence
+from backends.protocol import GenerateParameters
+
+
+class SequenceMaker:
+    """`defaults` are the model's own sampling values."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        defaults: Mapping[str, float],
+        context_length: int,
+        *,
+        guides: Guides | None,
+        adapters: LoraSets | None,
+    ) -> None:
+        self._vocabulary_size = vocabulary.size
+        self._end_tokens = vocabulary.end_tokens()
+        self._suppressed = vocabulary.suppressed_tokens()
+        self._defaults = defaults
+        self._context_length = context_length
+        self._guides = guides
+        self._adapters = adapters
+
+    def sequences(self, state: JobState, items: list[PreparedPrompt]) -> list[Sequence]:
+        """`n` answers to each item, in the order of their indices. Raises JobError."""
+        key = self._adapter_key(state.parameters)
+        answers = state.job.answers
+        made: list[Sequence] = []
+        for item in items:
+            prompt = np.frombuffer(item.tokens, dtype="<i4").astype(np.int32)
+            self._check_prompt(prompt)
+            made += [
+                self._sequence(state, len(made) + number, item, prompt, key=key, number=number)
+                for number in range(answers)
+            ]
+        return made
+
+    def _sequence(
+        self, state: JobState, index: int, item: PreparedPrompt, prompt: TokenArray, *, key: str, number: int
+    ) -> Sequence:
+        """`number`: which of several answers to the same item it is."""
+        parameters = state.parameters
+        room = self._context_length - len(prompt)
+        wanted = parameters.max_tokens or int(self._defaults.get("max_tokens", room))
+        return Sequence(
+            state,
+            index,
+            prompt,
+            max(min(wanted, room), 1),
+            GrowingAnswer(state.job.id, index, item.format, parameters.stop, streams=state.job.stream),
+            make_chain=self._chain_maker(parameters, prompt, number),
+            make_guide=lambda: self._guide(item),
+            key=key,
+            echo=item.echo,
+            visible=frozenset(item.visible),
+        )
+
+    def _check_prompt(self, prompt: TokenArray) -> None:
+        if len(prompt) == 0 or int(prompt.min()) < 0 or int(prompt.max()) >= self._vocabulary_size:
+            raise JobError("the prompt is empty or holds a token outside the vocabulary", param="prompt")
+        if len(prompt) >= self._context_length:
+            raise JobError(
+                f"This model's maximum context length is {self._context_length} tokens. "
+                f"However, your prompt has {len(prompt)} tokens.",
+                param="prompt",
+                code="context_length_exceeded",
+            )
+
+    def _adapter_key(self, parameters: GenerateParameters) -> str:
+        if not parameters.adapters:
+            return ""
+        if self._adapters is None:
+            raise JobError("this model has no adapters", param="lora")
+        try:
+            return self._adapters.key(parameters.adapters)
+        except ValueError as error:
+            raise JobError(str(error), param="lora") from error
+
+    def _guide(self, item: PreparedPrompt) -> Guide | None:
+        if not item.grammar:
+            return None
+        if self._guides is None:
+            raise GuideError("this model follows no grammar")
+        return self._guides.guide(item.grammar, item.triggers, item.format)
+
+    def _chain_maker(
+        self, parameters: GenerateParameters, prompt: TokenArray, number: int
+    ) -> Callable[[], Any]:
+        sampling = resolve(parameters, self._defaults)
+        bias = dict(parameters.logit_bias) | dict.fromkeys(self._suppressed, -np.inf)
+        if parameters.ignore_eos:
+            bias |= dict.fromkeys(self._end_tokens, -np.inf)
+        seed = choose_seed(None if parameters.seed is None else parameters.seed + number)
+        window = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else len(prompt)
+
+        def make_chain() -> Any:
+            tail = prompt[max(len(prompt) - window, 0) :].tolist()
+            return build_chain(
+                sampling,
+                bias,
+                seed=seed,
+                n_vocab=self._vocabulary_size,
+                n_ctx=self._context_length,
+                prompt=tail,
+            )
+
+        return make_chain
