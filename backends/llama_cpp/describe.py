@@ -11,7 +11,7 @@ from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.jinja import JinjaTemplate
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import open_model
-from backends.llama_cpp.sampling import HONOURED, check_defaults
+from backends.llama_cpp.sampling import HONOURED, LIMITS, check_defaults
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import knows_effort
 from backends.protocol import Description
@@ -45,7 +45,14 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
     details["chat_template"] = "no" if template is None else "yes"
     return Description(
         tasks=["generate", *TOKEN_TASKS],
-        parameters=[*HONOURED, *_told_to(template), *["suffix"] * fills_in],
+        parameters=[
+            *HONOURED,
+            *_told_to(template),
+            *["suffix"] * fills_in,
+            *["reproducible"] * parameters.reproducible,
+            *["lora"] * bool(parameters.adapters),
+        ],
+        limits=LIMITS,
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
         memory_bytes=sizes.memory_bytes + (0 if spec.memory_bytes else memory_bytes(parameters.adapters)),
@@ -64,7 +71,7 @@ def _told_to(template: str | None) -> list[str]:
         variables = JinjaTemplate(template).variables
     except TemplateError:
         return []
-    return ["chat_template_kwargs", *["reasoning_effort"] * knows_effort(variables)]
+    return ["tools", "chat_template_kwargs", *["reasoning_effort"] * knows_effort(variables)]
 
 
 def describe_embedding(spec: ModelSpec, parameters: LlamaCppEmbeddingParameters, path: Path) -> Description:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jinja2 import TemplateError
+from msgspec.structs import replace
 
 from backends.base import JobError, Preparer
 from backends.chat.parsers import marks_of
@@ -40,7 +41,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
             raise JobError("this model only generates text", param="model")
         check_parameters(job.parameters, self._vocabulary.size)
         constraint = job.parameters.constraint
-        return [self._prepare_item(item, constraint) for item in job.items]
+        prepared = [self._prepare_item(item, constraint) for item in job.items]
+        return [self._with_echo(prompt) for prompt in prepared] if job.parameters.echo else prepared
 
     def answer(self, job: Job) -> list[Result]:
         return answer(job, self._tokenizer)
@@ -53,6 +55,11 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
             return PreparedPrompt(tokens)
         grammar = self._grammars.whole(self._grammars.constraint(constraint), constraint.param)
         return PreparedPrompt(tokens, grammar=grammar)
+
+    def _with_echo(self, prompt: PreparedPrompt) -> PreparedPrompt:
+        """The prompt as the answer's own tokens would write it, so that log-probabilities stand beside it."""
+        pieces = map(self._vocabulary.piece, np.frombuffer(prompt.tokens, dtype="<i4").tolist())
+        return replace(prompt, echo=b"".join(pieces).decode("utf-8", "replace"))
 
     def _prepare_chat(self, chat: Chat, constraint: Constraint | None) -> PreparedPrompt:
         rendered = self._render(chat)

@@ -24,8 +24,18 @@ HONOURED = [
     "stop",
     "logit_bias",
     "ignore_eos",
+    "n",
+    "best_of",
+    "logprobs",
+    "top_logprobs",
+    "echo",
+    "response_format",
+    "regex",
+    "grammar",
 ]
-"""Job parameters that this backend follows."""
+"""Job parameters that every model of this backend follows; `describe` adds those that depend on the file."""
+
+LIMITS = {"n": 128, "best_of": 128, "top_logprobs": 20, "logprobs": 20}
 
 _REPEAT_WINDOW = 64
 _RANDOM_SEED = 0xFFFFFFFF
