@@ -125,8 +125,10 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
     expected = _parameters_types(model)
     if len(expected) == 1:
         problems = list(check(model.parameters, next(iter(expected)), f"{path}.parameters"))
-        yield from problems or _adapters(model, f"{path}.parameters.adapters")
-        yield from problems or _prefix_disk(model, f"{path}.parameters.prefix_disk")
+        yield from problems or [
+            *_adapters(model, f"{path}.parameters.adapters"),
+            *_prefix_disk(model, f"{path}.parameters.prefix_disk"),
+        ]
     elif expected:
         yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
     if model.backend == "llama_cpp":
