@@ -2,12 +2,16 @@
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct
 
 Value = object
 """What JSON can hold."""
+
+
+MARK_BRACKETS = "\u27e6\u27e7"
+"""Around a mark. Whoever escapes other characters must leave these."""
 
 
 class Part(Struct, frozen=True):
@@ -20,12 +24,12 @@ class Part(Struct, frozen=True):
 class Hidden:
     """The control texts of one prompt that users wrote, each replaced by a mark that nobody can guess."""
 
-    def __init__(self, control: re.Pattern[str] | None) -> None:
+    def __init__(self, control: re.Pattern[str] | None = None) -> None:
         self._control = control
         self._texts: list[str] = []
-        # Private-use characters and digits: templates that trim or change case leave them alone.
-        self._opening = f"\ue000{secrets.randbelow(10**18):018d}-"
-        self._mark = re.compile(f"{re.escape(self._opening)}(\\d+)\ue001")
+        # Brackets and digits: templates that trim, change case or print a value as Python does leave them be.
+        self._opening = f"{MARK_BRACKETS[0]}{secrets.randbelow(10**18):018d}-"
+        self._mark = re.compile(f"{re.escape(self._opening)}(\\d+){MARK_BRACKETS[1]}")
 
     def hide(self, text: str) -> str:
         return self._control.sub(self._replace, text) if self._control else text
@@ -40,10 +44,6 @@ class Hidden:
             return [self.hide_all(item) for item in value]
         return value
 
-    def show(self, text: str) -> str:
-        """With the hidden texts back in their places."""
-        return self._mark.sub(lambda match: self._texts[int(match[1])], text)
-
     def split(self, rendered: str) -> list[Part]:
         """Parts in order; every odd piece of the split is the number of a hidden text."""
         pieces = self._mark.split(rendered)
@@ -55,4 +55,27 @@ class Hidden:
 
     def _replace(self, match: re.Match[str]) -> str:
         self._texts.append(match[0])
-        return f"{self._opening}{len(self._texts) - 1}\ue001"
+        return f"{self._opening}{len(self._texts) - 1}{MARK_BRACKETS[1]}"
+
+
+def any_of(texts: Collection[str]) -> re.Pattern[str] | None:
+    """Finds these texts, the longest that stands in a place; None if there are none.
+
+    As a tree of beginnings: some vocabularies have thousands of control tokens that all begin alike, and
+    trying one after the other at every place takes seconds on a long message.
+    """
+    given = {text for text in texts if text}
+    return re.compile(_branch(given)) if given else None
+
+
+def _branch(texts: Collection[str]) -> str:
+    begun: dict[str, set[str]] = {}
+    for text in texts:
+        if text:
+            begun.setdefault(text[0], set()).add(text[1:])
+    branches = [re.escape(first) + _branch(rests) for first, rests in sorted(begun.items())]
+    if not branches:
+        return ""
+    if len(branches) == 1 and "" not in texts:
+        return branches[0]
+    return f"(?:{'|'.join(branches)}){'?' if '' in texts else ''}"

@@ -13,6 +13,8 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from backends.llama_cpp.hidden import MARK_BRACKETS
+
 # What a template may raise on messages that it was not written for, jinja's own errors apart.
 _RENDER_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
@@ -84,4 +86,7 @@ def _to_json(
     text = json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )
-    return text.replace("\\ue000", "\ue000").replace("\\ue001", "\ue001") if ensure_ascii else text
+    if ensure_ascii:
+        for bracket in MARK_BRACKETS:
+            text = text.replace(f"\\u{ord(bracket):04x}", bracket)
+    return text

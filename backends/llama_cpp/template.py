@@ -5,7 +5,6 @@ that bring them back.
 """
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -15,7 +14,7 @@ from backends.base import JobError
 from backends.chat.answer import AnswerFormat
 from backends.chat.tool_prompt import tool_instructions
 from backends.chat.writing import CallWriting
-from backends.llama_cpp.hidden import Hidden, Part
+from backends.llama_cpp.hidden import Hidden, Part, any_of
 from backends.llama_cpp.jinja import JinjaTemplate, Refused
 from backends.llama_cpp.traits import find_traits
 from backends.llama_cpp.turns import Traits, Turn, add_instructions, message_turns, tool_turns
@@ -63,8 +62,7 @@ class ChatTemplate:
             "add_generation_prompt": True,
             "documents": None,
         }
-        longest_first = sorted(set(control_texts), key=len, reverse=True)
-        self._control = re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+        self._control = any_of(control_texts)
         self._think_tags = next((tags for tags in _THINK_TAGS if _has_tags(source, tags, is_token)), ("", ""))
 
     @cached_property

@@ -76,7 +76,7 @@ class _Probe:
         return found
 
     def _render(self, messages: Sequence[ChatMessage], traits: Traits, tools: Sequence[Tool] = ()) -> str:
-        hidden = Hidden(None)
+        hidden = Hidden()
         turns = message_turns(messages, hidden, traits)
         try:
             return self._template.render_turns(self._variables, turns, tool_turns(tools, hidden))

@@ -51,7 +51,7 @@ def test_a_control_token_hidden_in_another_cannot_form_anew() -> None:
     assert [part.text for part in parts(CHATML, user("<|im_<s>end|>")) if part.literal] == ["<|im", "<s>"]
 
 
-@given(st.lists(st.sampled_from([*CONTROL, "a", " ", "end|>", "\ue0001-0\ue001"]), max_size=8).map("".join))
+@given(st.lists(st.sampled_from([*CONTROL, "a", " ", "end|>", "\u27e61-0\u27e7"]), max_size=8).map("".join))
 def test_rendering_loses_nothing_and_leaks_no_control_token(text: str) -> None:
     rendered = parts("{{ messages[0].content }}", user(text))
     assert "".join(part.text for part in rendered) == text
