@@ -162,7 +162,10 @@ def _announce(config: Config, port: int) -> None:
     host = config.server.host
     shown = f"[{host}]" if ":" in host else host
     base_url = f"http://{shown}:{port}"
-    lines = [f"LLM-Cortex serves on {base_url} (web page there, OpenAI API at {base_url}/v1)", ""]
+    lines = [
+        f"LLM-Cortex serves on {base_url} (web page there, OpenAI API at {base_url}/v1, described at /docs)",
+        "",
+    ]
     for spec in config.models:
         aliases = f"  (also: {', '.join(spec.aliases)})" if spec.aliases else ""
         lines.append(f"  {spec.name:<28} {', '.join(spec.tasks)}{aliases}")

@@ -28,7 +28,11 @@ def chat_route(services: Services) -> HTTPRouteHandler:
             summary="Answer a conversation",
             tag="generate",
             request=ChatCompletionRequest,
-            example={"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Say hello."}]},
+            example={
+                "model": "gpt-4o-mini",
+                "messages": [{"role": "user", "content": "Say hello."}],
+                "max_tokens": 32,
+            },
             answer=ChatCompletion,
             stream=ChatCompletionChunk,
         ),

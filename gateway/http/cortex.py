@@ -34,7 +34,7 @@ def cortex_chat_route(services: Services) -> HTTPRouteHandler:
             tag="generate",
             description="One of `messages`, `prompt` and `message`; without a model, the first chat model.",
             request=CortexChatRequest,
-            example={"prompt": "Say hello."},
+            example={"prompt": "Say hello.", "max_tokens": 32},
             answer=CortexChat,
             stream=CORTEX_EVENT,
         ),

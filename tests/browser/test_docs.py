@@ -25,7 +25,7 @@ def test_it_lists_the_api_and_tries_a_request(page: Page, gateway: GatewayProces
     block.get_by_role("button", name="Try it out").click()
     block.get_by_role("button", name="Execute").click()
     live = block.locator(".live-responses-table .response")
-    expect(live.locator(".response-col_status")).to_contain_text("200")
+    expect(live.locator(".response-col_status")).to_contain_text("200", timeout=30_000)
     expect(live).to_contain_text("chat.completion")
 
 
