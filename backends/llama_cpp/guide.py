@@ -138,6 +138,11 @@ class Guide:
         return self._watch is None
 
     @property
+    def forbids(self) -> bool:
+        """Whether a mask would change anything."""
+        return self._watch is None or self._watch.binding
+
+    @property
     def stopped(self) -> bool:
         return self._watch is None and self._matcher.is_stopped()
 

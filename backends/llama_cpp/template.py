@@ -145,4 +145,4 @@ def knows_effort(variables: set[str]) -> bool:
 
 
 def _has_tags(source: str, tags: tuple[str, str], is_token: Callable[[str], bool]) -> bool:
-    return tags[1] in source or all(map(is_token, tags))
+    return any(tag in source for tag in tags) or all(map(is_token, tags))

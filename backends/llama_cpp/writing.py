@@ -79,7 +79,7 @@ class Writer:
         """Sample a token and take it, and those that the grammar then leaves no choice about."""
         guide = sequence.guide
         logits = self._context.logits(row) if sequence.logprobs is not None else None
-        if guide is not None and guide.active:
+        if guide is not None and guide.forbids:
             guide.mask(self._context.live_logits(row))
         token = self._context.sample(sequence.chain, row)
         if token in self._end_tokens:
