@@ -66,8 +66,6 @@ class GrowingAnswer:
         held = self._assembler.finish()
         pieces = self._parser.feed(held) if held else []
         pieces += self._parser.finish()
-        if self.stopped:
-            self._untold_logprobs = _covering(self._untold_logprobs, pieces)
         return self._told(pieces, last=True)
 
     def result(
@@ -93,11 +91,10 @@ class GrowingAnswer:
 
     def _told(self, pieces: list[Piece], *, last: bool = False) -> Delta | None:
         """The pieces as a delta, or kept for the result."""
-        if self.stopped and not last:
-            self._untold_logprobs = _covering(self._untold_logprobs, pieces)
-        if not pieces and not (last and self._untold_logprobs):
+        logprobs = self._ready_logprobs(pieces, last=last)
+        if not pieces and not (last and logprobs):
             return None
-        logprobs, self._untold_logprobs = self._untold_logprobs, []
+        self._untold_logprobs = self._untold_logprobs[len(logprobs) :]
         if not self._streams:
             self._logprobs += logprobs
             self._keep(pieces)
@@ -106,6 +103,18 @@ class GrowingAnswer:
         if len(pieces) == 1 and isinstance(pieces[0], TextPiece):
             return Delta(self._job_id, self._index, pieces[0].text, tokens, logprobs=logprobs)
         return self._delta(pieces, tokens, logprobs)
+
+    def _ready_logprobs(self, pieces: list[Piece], *, last: bool) -> list[TokenLogprob]:
+        """Of tokens that are told with these pieces: not of those that may yet be a stop string."""
+        untold = self._untold_logprobs
+        if self.stopped:
+            return _covering(untold, pieces)
+        held = 0 if last else len(self._assembler.held.encode())
+        count = len(untold)
+        while count and 0 < held >= len(untold[count - 1].token):
+            count -= 1
+            held -= len(untold[count].token)
+        return untold[:count]
 
     def _delta(self, pieces: list[Piece], tokens: int, logprobs: list[TokenLogprob]) -> Delta:
         text, reasoning, calls = "", "", []

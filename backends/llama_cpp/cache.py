@@ -7,7 +7,7 @@ not know jobs, texts or sampling.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -91,7 +91,7 @@ class Cache:
         """How many tokens of a prompt the cache holds now."""
         return self._best(prompt, key, running)[1] if self.shares else 0
 
-    def join(self, prompt: TokenArray, key: str, running: Iterable[Holder]) -> tuple[int, int]:
+    def join(self, prompt: TokenArray, key: str, running: Sequence[Holder]) -> tuple[int, int]:
         """An id for a new sequence, and how many tokens of its prompt it holds already.
 
         At least its last token is left to be computed: the answer begins with what comes out of it.
@@ -102,6 +102,8 @@ class Cache:
         restored = self._restore(prompt, key, common)
         if restored is not None:
             return restored
+        if self._saved is not None:  # making room for a state in vain may have given the source up
+            source, common = self._best(prompt, key, running)
         if source is None:
             return self._take_id(), 0
         kept = self._kept.get(source)

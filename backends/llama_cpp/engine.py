@@ -200,10 +200,12 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         drafted = sum(len(sequence.draft) for sequence in decoding)
         result = self._decode(work) if work else 0
         if result == 0:
-            self._learn(self._clock() - started_at, len(decoding), decode_rows + drafted, prefill_tokens)
+            if work:
+                rows = decode_rows + drafted
+                self._learn(self._clock() - started_at, len(decoding), rows, prefill_tokens)
             self._sample(work)
         elif result == _NO_ROOM:
-            self._make_room()
+            self._make_room(work)
         else:
             self._recover(work, result)
         self._stats = StepStats(
@@ -262,21 +264,27 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         joining = waiting[: planned.admit]
         members = self._running + joining
         for sequence in joining:
-            self._admit(sequence)
-        decode = [members[index] for index in planned.decode]
+            if sequence in self._waiting:  # an answer to the same job may have failed just now
+                self._admit(sequence)
+        decode = [one for one in (members[index] for index in planned.decode) if one.seq_id >= 0]
         work = [(one, one.length - one.held) for one in decode]
         # One that joins may hold more than was planned, or may have failed at once.
         for one, tokens in [(members[index], tokens) for index, tokens in planned.prefill]:
             if one.seq_id >= 0:
                 most = _PROMPT_LOGITS if one.prompt_logprobs is not None else tokens
                 work.append((one, min(tokens, most, one.length - one.held)))
-        room = self._limits.batch_tokens - sum(tokens for _, tokens in work)
         if self._speculator is not None and len(decode) == len(work):
-            self._speculator.draft([one for one in decode if not one.forced], room)
+            self._speculator.draft([one for one in decode if not one.forced], self._draft_room(work))
         if work and self._adapters is not None:
             self._adapters.use(work[0][0].owner.parameters.adapters)
         self._cache.make_room(sum(tokens + len(one.draft) for one, tokens in work))
         return work
+
+    def _draft_room(self, work: Work) -> int:
+        """Rows and cells that are left for drafts: nobody has to leave for them."""
+        tokens = sum(tokens for _, tokens in work)
+        in_use = sum(self._cache.cells.added(sequence.seq_id for sequence in self._running))
+        return max(min(self._limits.batch_tokens, self._limits.cells - in_use) - tokens, 0)
 
     def _whose_turn(self) -> tuple[str, list[bool] | None]:
         """The adapters of this step, and who of the running sequences takes part; None: all."""
@@ -301,7 +309,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def _plan(self, waiting: list[Sequence], stepping: list[bool] | None) -> Plan:
         if self._apart:
-            return plan_apart(self._running, waiting, self._limits, self._apart)
+            return plan_apart(self._running, waiting, self._limits, self._apart, stepping=stepping)
         decoding = sum(sequence.answering for sequence in self._running)
         step_s = self._max_step_s if decoding else _ALONE_STEP_S
         budget = self._costs.prefill_tokens(step_s, decoding)
@@ -347,11 +355,12 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def _sample(self, work: Work) -> None:
         row = 0
-        for sequence, tokens in work:
-            first, row = row, row + tokens + len(sequence.draft)
+        rows = [tokens + len(sequence.draft) for sequence, tokens in work]
+        for (sequence, tokens), own in zip(work, rows, strict=True):
+            first, row = row, row + own
             if sequence.seq_id < 0:  # a sequence of the same job has failed in this very step
                 continue
-            self._cache.grow(sequence.seq_id, tokens + len(sequence.draft))
+            self._cache.grow(sequence.seq_id, own)
             if sequence in self._suspects:
                 self._suspects.remove(sequence)
             try:
@@ -465,8 +474,10 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     # --- when a decode fails -----------------------------------------------------------------------------
 
-    def _make_room(self) -> None:
+    def _make_room(self, work: Work) -> None:
         """The cache found no cells for this batch; it is as it was before."""
+        for sequence, _ in work:
+            sequence.draft = []
         if self._cache.give_up_all():
             return
         if len(self._running) > 1:
@@ -490,12 +501,15 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         """Trust only what the cache says it holds; the newest token is decoded again, for its logits."""
         sequence.draft = []
         there = min(self._context.held(sequence.seq_id), sequence.length - 1)
+        if sequence.prompt_logprobs is not None:  # rows that were not read are lost
+            there = 0
         self._cache.grow(sequence.seq_id, max(there - sequence.held, 0))
         sequence.held = there if self._cache.cut(sequence.seq_id, there) else 0
 
     def _fail(self, sequence: Sequence, kind: FailureKind, message: str, *, code: str = "") -> None:
         job_id = sequence.owner.job.id
-        self._drop(job_id, keep=kind == "invalid_request")
+        # What this step computed is not told yet of all of them: nothing that could serve others.
+        self._drop(job_id, keep=False)
         self._outputs.append(Failed(job_id, kind, message, code=code))
 
     def _timings(self, state: JobState) -> Timings:

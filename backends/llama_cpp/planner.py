@@ -83,17 +83,26 @@ def plan(
     return Plan(preempt, decode, prefill, admit)
 
 
-def plan_apart(running: Sequence[Row], waiting: Sequence[Row], limits: Limits, chunk: int) -> Plan:
+def plan_apart(
+    running: Sequence[Row],
+    waiting: Sequence[Row],
+    limits: Limits,
+    chunk: int,
+    *,
+    stepping: Sequence[bool] | None = None,
+) -> Plan:
     """One step in which nothing depends on company: the next piece of one prompt alone, or all answers.
 
     Prompts are cut at multiples of `chunk`, wherever they are computed. Every sequence has cells of its own.
+    `stepping` as in `plan`.
     """
-    for index, row in enumerate(running):
-        if not row.answering:
-            return Plan([], [], [(index, _piece(row, chunk))], 0)
+    taking_part = [i for i in range(len(running)) if stepping is None or stepping[i]]
+    for index in taking_part:
+        if not running[index].answering:
+            return Plan([], [], [(index, _piece(running[index], chunk))], 0)
     if waiting and len(running) < limits.sequences:
         return Plan([], [], [(len(running), _piece(waiting[0], chunk))], 1)
-    return Plan([], list(range(len(running))), [], 0)
+    return Plan([], taking_part, [], 0)
 
 
 def _piece(row: Row, chunk: int) -> int:

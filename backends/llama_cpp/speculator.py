@@ -6,6 +6,7 @@ Owns drafter and policy together. Must not touch the target's cache.
 from collections.abc import Sequence as Many
 
 from backends.llama_cpp.drafting import Drafter, DraftRequest
+from backends.llama_cpp.guide import GuideError
 from backends.llama_cpp.sequence import Sequence
 from backends.llama_cpp.speculation import Candidate, SpeculationPolicy
 
@@ -32,8 +33,7 @@ class Speculator:
         )
         for (one, _), draft in zip(asked, drafts, strict=True):
             self._allowed.append(one)
-            allowed = one.guide.allowed(draft) if one.guide is not None and draft else len(draft)
-            one.draft = draft[: min(allowed, batch_room)]
+            one.draft = draft[: min(_allowed(one, draft), batch_room)]
             batch_room -= len(one.draft)
 
     def judged(self, sequence: Sequence, accepted: int) -> None:
@@ -53,6 +53,16 @@ class Speculator:
 
     def close(self) -> None:
         self._drafter.close()
+
+
+def _allowed(sequence: Sequence, draft: list[int]) -> int:
+    """How much of it the grammar lets pass. One that has broken says so again at the next token."""
+    if sequence.guide is None or not draft:
+        return len(draft)
+    try:
+        return sequence.guide.allowed(draft)
+    except GuideError:
+        return 0
 
 
 def _key(sequence: Sequence) -> int:

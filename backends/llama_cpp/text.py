@@ -31,7 +31,8 @@ class TextAssembler:
     def __init__(self, stops: Sequence[str] = ()) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._matchers = [StopMatcher(stop) for stop in stops if stop]
-        self._held = ""
+        self.held = ""
+        """What may yet be a stop string."""
         self.stopped = False
 
     def feed(self, data: bytes) -> str:
@@ -39,20 +40,20 @@ class TextAssembler:
         text = self._decoder.decode(data)
         if not self._matchers or not text:
             return text
-        text = self._held + text
-        for index in range(len(self._held), len(text)):
+        text = self.held + text
+        for index in range(len(self.held), len(text)):
             complete = [len(matcher.stop) for matcher in self._matchers if matcher.feed(text[index])]
             if complete:
                 self.stopped = True
-                self._held = ""
+                self.held = ""
                 return text[: index + 1 - max(complete)]
         keep = max(matcher.matched for matcher in self._matchers)
-        self._held = text[len(text) - keep :]
+        self.held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
     def finish(self) -> str:
         """What was held back, once nothing more comes. Bytes of an unfinished character are dropped."""
-        held, self._held = self._held, ""
+        held, self.held = self.held, ""
         return held
 
 

@@ -1,210 +1,13 @@
-"""The step loop against a cache simulated in Python, whose next token depends on every token it holds.
+"""The step loop against a simulated cache (simulated.py), one event a test.
 
-A token lost, doubled or put at a wrong position anywhere would change the answer.
+test_step_engine_together.py has everything at once.
 """
 
-import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from backends.base import JobError
-from backends.llama_cpp.backend import PreparedPrompt
-from backends.llama_cpp.cache import Cache
-from backends.llama_cpp.engine import LlamaEngine
-from backends.protocol import (
-    Capacity,
-    Delta,
-    Failed,
-    Finished,
-    GenerateParameters,
-    ItemDone,
-    Job,
-    Output,
-    Started,
-    Text,
-)
-
-VOCABULARY = 128
-END = 0
-
-
-def next_token(history: list[int]) -> int:
-    value = 7
-    for token in history:
-        value = (value * 31 + token + 1) % 10007
-    return value % (VOCABULARY - 32) + 32 if value % 41 else END
-
-
-def answer(prompt: list[int], max_new: int) -> tuple[str, str]:
-    """What a run undisturbed must give, and why it ends."""
-    history = prompt.copy()
-    while len(history) - len(prompt) < max_new:
-        token = next_token(history)
-        if token == END:
-            return "".join(map(chr, history[len(prompt) :])), "stop"
-        history.append(token)
-    return "".join(map(chr, history[len(prompt) :])), "length"
-
-
-class FakeVocabulary:
-    size = VOCABULARY
-
-    def piece(self, token: int) -> bytes:
-        return chr(token).encode()
-
-    written = piece
-
-    def end_tokens(self) -> frozenset[int]:
-        return frozenset({END})
-
-    def suppressed_tokens(self) -> list[int]:
-        return []
-
-
-class FakeModel:
-    vocabulary = FakeVocabulary()
-    closed = False
-
-    def close(self) -> None:
-        self.closed = True
-
-
-@dataclass(eq=False)
-class Cell:
-    token: int
-
-
-class FakeDecoder:
-    """A cache shared by all sequences. `fault` may fail a decode, given the tokens of each sequence in it."""
-
-    def __init__(self, n_ctx: int = 256, n_batch: int = 64, n_seq_max: int = 4) -> None:
-        self.n_ctx, self.n_batch, self.n_seq_max = n_ctx, n_batch, n_seq_max
-        self.cells: dict[int, list[Cell]] = {}
-        self.rows: list[int] = []
-        self.sizes: list[int] = []
-        self.fault: Callable[[dict[int, list[int]]], int] = lambda _: 0
-        self.closed = False
-
-    def decode(self, batch: Any) -> int:
-        assert 0 < batch.n_tokens <= self.n_batch
-        added: dict[int, list[int]] = {}
-        for row in range(batch.n_tokens):
-            added.setdefault(batch.seq_id[row][0], []).append(batch.token[row])
-        if result := self.fault(added):
-            return result
-        if self.used + batch.n_tokens > self.n_ctx:
-            return 1
-        self.rows = []
-        self.sizes.append(batch.n_tokens)
-        for row in range(batch.n_tokens):
-            held = self.cells.setdefault(batch.seq_id[row][0], [])
-            assert batch.pos[row] == len(held), "positions must be consecutive"
-            held.append(Cell(batch.token[row]))
-            self.rows.append(next_token([cell.token for cell in held]) if batch.logits[row] else -1)
-        return 0
-
-    def accept(self, chain: Any, token: int) -> None: ...
-
-    def logits(self, row: int) -> NDArray[np.float32]:
-        """Nearly all of the probability on the token that `sample` gives."""
-        logits = np.zeros(VOCABULARY, dtype=np.float32)
-        logits[self.rows[row]] = 10.0
-        return logits
-
-    def live_logits(self, row: int) -> NDArray[np.float32]:
-        return self.logits(row)
-
-    def copy(self, source: int, target: int, end: int = -1) -> None:
-        assert not self.cells.get(target)
-        held = self.cells[source]
-        assert 0 < end <= len(held)
-        self.cells[target] = held[:end]
-
-    def state(self, seq_id: int) -> memoryview:
-        return memoryview(bytes(cell.token for cell in self.cells[seq_id]))
-
-    def restore(self, seq_id: int, data: bytes | bytearray | memoryview) -> bool:
-        if self.used + len(data) > self.n_ctx:
-            return False
-        self.cells[seq_id] = [Cell(token) for token in bytes(data)]
-        return True
-
-    def sample(self, chain: Any, row: int) -> int:
-        assert self.rows[row] >= 0, "sampled from a row without logits"
-        return self.rows[row]
-
-    def remove(self, seq_id: int, start: int = 0) -> bool:
-        self.cells[seq_id] = self.cells.get(seq_id, [])[:start]
-        return True
-
-    def held(self, seq_id: int) -> int:
-        return len(self.cells.get(seq_id, []))
-
-    def close(self) -> None:
-        self.closed = True
-
-    @property
-    def used(self) -> int:
-        """Cells in use; one may be of several sequences."""
-        return len({id(cell) for held in self.cells.values() for cell in held})
-
-
-class Bench:
-    """An engine on a fake decoder, and everything it has said."""
-
-    def __init__(self, sequences: int = 4, kept: int = 0, **limits: int) -> None:
-        self.decoder = FakeDecoder(n_seq_max=sequences + kept, **limits)
-        self.model = FakeModel()
-        ticks = itertools.count()
-        decoder = self.decoder
-        self.engine = LlamaEngine(
-            self.model,  # type: ignore[arg-type]
-            decoder,
-            Cache(decoder, size=decoder.n_ctx, sequences=sequences, kept=decoder.n_seq_max - sequences),
-            sequences=sequences,
-            defaults={},
-            context_length=200,
-            max_step_s=0.1,
-            clock=lambda: next(ticks) * 0.001,
-        )
-        self.outputs: list[Output] = []
-        self.engine.announce = lambda job_id: self.outputs.append(Started(job_id))
-
-    def add(
-        self, job_id: str, *prompts: list[int], stream: bool = False, priority: int = 0, **kw: Any
-    ) -> None:
-        parameters = GenerateParameters(temperature=0.0, **kw)
-        items = [PreparedPrompt(np.array(prompt, dtype="<i4").tobytes()) for prompt in prompts]
-        texts = [Text("") for _ in prompts]
-        job = Job(job_id, "m", "generate", parameters, texts, stream=stream, priority=priority)
-        self.engine.add(job, items)
-
-    def step(self, count: int = 1) -> None:
-        for _ in range(count):
-            self.outputs += self.engine.step()
-
-    def run(self) -> None:
-        for _ in range(5000):
-            if not self.engine.has_work():
-                return
-            self.step()
-        raise AssertionError("the engine does not come to an end")
-
-    def of(self, kind: type, job_id: str) -> list[Any]:
-        return [output for output in self.outputs if isinstance(output, kind) and output.job_id == job_id]
-
-    def text(self, job_id: str, item: int = 0) -> str:
-        done = [output for output in self.of(ItemDone, job_id) if output.item == item]
-        assert len(done) == 1
-        return done[0].result.text
-
+from backends.protocol import Capacity, Delta, Failed, Finished, ItemDone, Started
+from tests.unit.backends.llama_cpp.simulated import VOCABULARY, Bench, FakeDrafter, answer
 
 PROMPT = [5, 6, 7]
 
@@ -352,16 +155,8 @@ def test_a_half_done_decode_is_taken_up_where_the_cache_stands() -> None:
     bench.add("a", PROMPT, max_tokens=10)
     bench.add("b", [8, 9], max_tokens=10)
     bench.step(2)
-    done_half = iter([True])
-
-    def fault(added: dict[int, list[int]]) -> int:
-        if not next(done_half, False):
-            return 0
-        seq_id, tokens = next(iter(added.items()))
-        bench.decoder.cells[seq_id] += tokens
-        return 2
-
-    bench.decoder.fault = fault
+    results = iter([2])
+    bench.decoder.fault = lambda _: next(results, 0)
     bench.run()
     assert bench.text("a") == answer(PROMPT, 10)[0]
     assert bench.text("b") == answer([8, 9], 10)[0]
@@ -446,46 +241,108 @@ def test_closing_frees_the_library() -> None:
     assert bench.model.closed
 
 
-_JOBS = st.lists(
-    st.tuples(st.lists(st.integers(1, 127), min_size=1, max_size=50), st.integers(1, 40), st.integers(0, 2)),
-    min_size=1,
-    max_size=9,
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(_JOBS, st.integers(91, 200), st.sets(st.integers(0, 60), max_size=4), st.data())
-def test_whatever_happens_every_answer_is_the_undisturbed_one(
-    jobs: list[tuple[list[int], int, int]], n_ctx: int, faults: set[int], data: st.DataObject
-) -> None:
-    """Few cells, passing faults, jobs arriving and leaving at any time."""
-    bench = Bench(n_ctx=n_ctx, n_batch=24)
-    steps = itertools.count()
-    spared_until = 0
-
-    def fault(_: object) -> int:
-        nonlocal spared_until
-        step = next(steps)
-        if step not in faults or step < spared_until:
-            return 0
-        spared_until = step + 1 + bench.decoder.n_seq_max  # while each is tried alone
-        return -3
-
-    bench.decoder.fault = fault
-    aborted = set()
-    for index, (prompt, max_new, priority) in enumerate(jobs):
-        bench.add(f"j{index}", prompt, max_tokens=max_new, priority=priority)
-        for _ in range(data.draw(st.integers(0, 6))):
-            if bench.engine.has_work():
-                bench.step()
-        if data.draw(st.integers(0, 4)) == 0 and bench.engine.abort(f"j{index}"):
-            aborted.add(index)
+def test_answers_to_a_prompt_that_a_grammar_refuses_fail_once() -> None:
+    bench = Bench()
+    bench.add("a", PROMPT, grammar="refused", n=3)
     bench.run()
-    for index, (prompt, max_new, _) in enumerate(jobs):
-        if index not in aborted:
-            assert bench.text(f"j{index}") == answer(prompt, max_new)[0]
-            assert len(bench.of(Finished, f"j{index}")) == 1
-        else:
-            assert not bench.of(Finished, f"j{index}")
-    assert bench.decoder.used == 0
-    assert bench.engine.capacity().free_kv_tokens == n_ctx
+    assert [(failed.kind, failed.code) for failed in bench.of(Failed, "a")] == [
+        ("invalid_request", "grammar_failed")
+    ]
+    bench.check_rest()
+
+
+def test_an_ended_sequence_serves_who_begins_alike() -> None:
+    bench = Bench(kept=2)
+    beginning = list(range(40, 100))
+    bench.add("a", [*beginning, 1], max_tokens=4)
+    bench.run()
+    bench.add("b", [*beginning, 2], max_tokens=4)
+    bench.run()
+    assert bench.done("a").result.cached_tokens == 0
+    assert bench.done("b").result.cached_tokens == 60
+    assert bench.text("b") == answer([*beginning, 2], 4)[0]
+
+
+def test_several_answers_to_a_prompt_compute_it_once() -> None:
+    bench = Bench(kept=2, n_batch=128)
+    prompt = list(range(40, 100))
+    bench.add("a", prompt, max_tokens=3, n=4)
+    bench.run()
+    assert [bench.text("a", item) for item in range(4)] == [answer(prompt, 3)[0]] * 4
+    assert sum(bench.decoder.sizes) < 60 + 4 * 4
+    assert bench.decoder.copies == 3
+
+
+def test_who_ends_between_others_leaves_no_gap_apart() -> None:
+    bench = Bench(apart=16)
+    prompts = [prompt for i in range(1, 128) if answer(prompt := [i], 30)[1] == "length"]
+    for index, most in enumerate([20, 3, 20, 20]):
+        bench.add(f"j{index}", prompts[index], max_tokens=most)
+    bench.run()
+    assert bench.decoder.copies > 0
+    assert bench.decoder.gaps == 0
+    for index, most in enumerate([20, 3, 20, 20]):
+        assert bench.text(f"j{index}") == answer(prompts[index], most)[0]
+
+
+def test_apart_a_prompt_is_computed_alone_in_pieces_of_its_own() -> None:
+    bench = Bench(apart=16, n_ctx=1024)
+    bench.add("a", list(range(1, 41)), max_tokens=3)
+    bench.step(4)
+    bench.add("b", list(range(50, 70)), max_tokens=3)
+    bench.run()
+    longer = [batch for batch in bench.decoder.batches if max(map(len, batch.values())) > 1]
+    assert [[len(tokens) for tokens in batch.values()] for batch in longer] == [[16], [16], [8], [16], [4]]
+
+
+def test_adapters_take_turns_and_never_meet() -> None:
+    bench = Bench()
+    prompts = [prompt for i in range(1, 128) if answer(prompt := [i], 20)[1] == "length"]
+    bench.add("plain", prompts[0], max_tokens=20)
+    bench.add("tuned", prompts[0], max_tokens=20, adapters={"a": 1.0})
+    bench.run()
+    assert bench.text("plain") == answer(prompts[0], 20)[0]
+    assert bench.text("tuned") == answer(prompts[0], 20, "a")[0]
+    assert set(map(len, bench.decoder.batches)) == {1}
+
+
+def test_drafts_that_are_right_spare_decodes_and_nobody_leaves_for_them() -> None:
+    prompts = [prompt for i in range(1, 128) if answer(prompt := [i] * 4, 40)[1] == "length"][:4]
+    steps = {}
+    for drafter in (None, FakeDrafter()):
+        bench = Bench(n_ctx=4 * 44, drafter=drafter)
+        bench.engine.warm_up()
+        for index, prompt in enumerate(prompts):
+            bench.add(f"j{index}", prompt, max_tokens=40)
+        steps[drafter is None] = 0
+        while bench.engine.has_work():
+            bench.step()
+            steps[drafter is None] += 1
+            assert bench.engine.stats().preemptions == 0
+        assert [bench.text(f"j{index}") for index in range(4)] == [answer(one, 40)[0] for one in prompts]
+        accepted = [bench.done(f"j{index}").result.accepted_draft_tokens for index in range(4)]
+        assert all(accepted) == (drafter is not None)
+    assert steps[False] < 0.7 * steps[True]
+
+
+def test_a_grammar_that_breaks_fails_its_job_and_leaves_nothing_behind() -> None:
+    bench = Bench(kept=2, drafter=FakeDrafter())
+    prompt = list(range(40, 60))
+    bench.add("bad", prompt, max_tokens=20, n=3, grammar=f"{' '.join(map(str, prompt))}||2")
+    bench.add("good", [*prompt, 3], max_tokens=20)
+    bench.run()
+    assert [failed.code for failed in bench.of(Failed, "bad")] == ["grammar_failed"]
+    assert bench.text("good") == answer([*prompt, 3], 20)[0]
+    bench.check_rest()
+
+
+def test_an_echo_whose_decode_was_half_done_is_computed_again() -> None:
+    bench = Bench(n_batch=16)
+    prompt = list(range(1, 31))
+    bench.add("a", prompt, max_tokens=3, echo=True, logprobs=0)
+    results = iter([0, 2])
+    bench.decoder.fault = lambda _: next(results, 0)
+    bench.run()
+    result = bench.done("a").result
+    assert [logprob.id for logprob in result.logprobs] == [ord(one) for one in result.text]
+    assert [ord(one) for one in result.text[:30]] == prompt
