@@ -105,19 +105,23 @@ class SpeculationPolicy:
         """The allotment with most tokens per second; all zeros where none is better than nothing."""
         # Time spent on drafting in vain is paid for by the drafts that come of it.
         token_s /= max(self._offered, _LEAST_OFFERED)
-        best_rate, best = _MARGIN * rows / plain_s, 0
-        tokens, depth = float(rows), 0
+        best_rate, best = _MARGIN * rows / plain_s, _NO_GAINS
         gains = self._gains(candidates)
-        for number, (gain, place, _) in enumerate(gains, 1):
-            tokens += gain
-            depth = max(depth, place)
-            step_s = self._costs.step_s(rows + number)
-            assert step_s is not None
-            rate = tokens / (step_s + token_s * depth)
-            if rate > best_rate:
-                best_rate, best = rate, number
+        # Drafting costs by the longest draft alone: one that is cut short may make room for others.
+        places = {place for _, place, _ in gains}
+        for longest in sorted(places) if token_s else [max(places, default=0)]:
+            within = [gain for gain in gains if gain[1] <= longest]
+            tokens, depth = float(rows), 0
+            for number, (gain, place, _) in enumerate(within, 1):
+                tokens += gain
+                depth = max(depth, place)
+                step_s = self._costs.step_s(rows + number)
+                assert step_s is not None
+                rate = tokens / (step_s + token_s * depth)
+                if rate > best_rate:
+                    best_rate, best = rate, within[:number]
         allowed = [0] * len(candidates)
-        for _, _, index in gains[:best]:
+        for _, _, index in best:
             allowed[index] += 1
         return allowed
 
@@ -179,4 +183,5 @@ class _Trial(Struct, frozen=True):
     draft_s: float
 
 
+_NO_GAINS: list[tuple[float, int, int]] = []
 _NOTHING = _Record()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backends.llama_cpp.speculation import Candidate, SpeculationPolicy
@@ -90,6 +90,13 @@ fates = st.tuples(st.integers(1, 6), st.integers(0, 6)).map(lambda fate: (fate[0
 
 
 @settings(max_examples=150)
+@example(
+    costs={1: 0.015625, 2: 0.015625, 4: 0.015625, 8: 0.015625, 16: 0.03125},
+    seen=[(1, 1), (2, 1)],
+    others=2,
+    room=4,
+    token_s=0.002,
+)
 @given(
     costs=costs_of_steps,
     seen=st.lists(fates, min_size=1, max_size=2),
