@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.llama_cpp.planner import CostModel, Limits, Plan, plan
+from backends.llama_cpp.planner import CostModel, Limits, Plan, plan, plan_apart
 
 LIMITS = Limits(cells=1000, sequences=4, batch_tokens=64)
 
@@ -91,6 +91,71 @@ def test_every_plan_fits_batch_places_and_cells(
     assert len(members) <= 1 or sum(row.length for row in members) <= cells
     assert all(0 < n <= members[i].length - members[i].held for i, n in steps.items())
     assert bool(members) == bool(steps), "work that is there moves on"
+
+
+def test_cells_that_others_hold_already_are_counted_once() -> None:
+    limits = Limits(cells=100, sequences=4, batch_tokens=64, headroom=0)
+    rows = [decoding(80), decoding(80)]
+    assert plan(rows, [], limits, 64).preempt == [1]
+    assert plan(rows, [], limits, 64, cells=[80, 20]).preempt == []
+    assert plan(rows, [], limits, 64, cells=[80, 21]).preempt == [1]
+    assert plan(rows, [R(5)], limits, 64, cells=[80, 15]).admit == 1
+    assert plan(rows, [R(6)], limits, 64, cells=[80, 15]).admit == 0
+
+
+def test_those_whose_turn_it_is_not_take_no_part_but_keep_their_cells() -> None:
+    limits = Limits(cells=100, sequences=4, batch_tokens=64, headroom=0)
+    rows = [decoding(30), decoding(30), R(30, 5)]
+    got = plan(rows, [R(10)], limits, 64, stepping=[False, True, False])
+    assert got == Plan(preempt=[], decode=[1], prefill=[(3, 10)], admit=1)
+    assert plan(rows, [R(11)], limits, 64, stepping=[False, True, False]).admit == 0
+
+
+def test_forced_tokens_are_rows_of_the_batch() -> None:
+    @dataclass
+    class Forced(R):
+        answering = True
+
+    limits = Limits(cells=1000, sequences=4, batch_tokens=8)
+    got = plan([Forced(20, 15), Forced(20, 16), decoding(9), R(50)], [], limits, 64)
+    assert got == Plan(preempt=[], decode=[0, 2], prefill=[(3, 2)], admit=0)
+
+
+def test_apart_prompts_come_first_and_one_at_a_time() -> None:
+    rows = [decoding(9), R(50), R(60)]
+    assert plan_apart(rows, [R(5)], LIMITS, 16) == Plan([], [], [(1, 16)], 0)
+
+
+def test_apart_prompts_are_cut_at_the_same_places_wherever_they_begin() -> None:
+    assert plan_apart([R(50, 20)], [], LIMITS, 16).prefill == [(0, 12)]
+    assert plan_apart([R(50, 48)], [], LIMITS, 16).prefill == [(0, 2)]
+
+
+def test_apart_one_joins_where_there_is_a_place() -> None:
+    assert plan_apart([decoding(9)], [R(5), R(6)], LIMITS, 16) == Plan([], [], [(1, 5)], 1)
+    assert plan_apart([decoding(9)] * 4, [R(5)], LIMITS, 16) == Plan([], [0, 1, 2, 3], [], 0)
+
+
+def test_apart_only_those_whose_turn_it_is_take_part() -> None:
+    rows = [decoding(9), R(50), decoding(9)]
+    assert plan_apart(rows, [], LIMITS, 16, stepping=[True, False, True]).decode == [0, 2]
+    assert plan_apart(rows, [], LIMITS, 16, stepping=[True, True, False]).prefill == [(1, 16)]
+
+
+@given(_ROWS, _FRESH, st.integers(1, 40))
+def test_apart_every_plan_is_one_piece_or_answers_only(
+    running: list[R], waiting: list[R], chunk: int
+) -> None:
+    got = plan_apart(running, waiting, Limits(1000, 8, 32), chunk)
+    members = running + waiting[: got.admit]
+    assert not got.preempt
+    assert len(got.prefill) + bool(got.decode) <= 1
+    assert all(members[index].answering for index in got.decode)
+    for index, tokens in got.prefill:
+        held = members[index].held
+        assert 0 < tokens <= members[index].length - held
+        assert held // chunk == (held + tokens - 1) // chunk
+    assert bool(members) == bool(got.prefill or got.decode)
 
 
 def test_a_cost_model_bounds_prefill_by_what_steps_took() -> None:
