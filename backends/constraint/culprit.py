@@ -1,4 +1,4 @@
-"""Which part of a schema the engine refuses: its own messages name no place."""
+"""Parts of a schema by their places: the engine's own messages name none."""
 
 from collections.abc import Callable, Iterator
 
@@ -36,6 +36,14 @@ def find_culprit(source: str, place: str, fails: Callable[[Json], bool]) -> str:
             return place
         step, node = below
         place = f"{place}.{step}"
+
+
+def with_keyword(node: Json, place: str, keyword: str) -> Iterator[tuple[str, dict[str, Json]]]:
+    """The schemas inside a schema, itself included, that have a keyword, with their paths."""
+    if isinstance(node, dict) and keyword in node:
+        yield place, node
+    for step, part in _parts(node):
+        yield from with_keyword(part, f"{place}.{step}", keyword)
 
 
 def _parts(node: Json) -> Iterator[tuple[str, Json]]:

@@ -9,63 +9,84 @@ from backends.constraint.keyword import TYPES
 from backends.constraint.source import Json
 
 _MAX_DEPTH = 8
+_MAX_STEPS = 20_000
+"""Comparisons for one oneOf; what takes more is not proven."""
 _PREFIX = "#/$defs/"
 Definitions = dict[str, Json]
 
 
 def are_disjoint(schemas: list[Json], definitions: Definitions) -> bool:
     """Whether no value matches two of these."""
-    return all(_disjoint(one, other, definitions, 0) for one, other in combinations(schemas, 2))
+    return _Proof(definitions).all_disjoint(schemas)
 
 
-def _disjoint(one: Json, other: Json, definitions: Definitions, depth: int) -> bool:
-    if one is False or other is False:
-        return True
-    if depth > _MAX_DEPTH:
-        return False
-    left, right = _conjuncts(one, definitions, depth), _conjuncts(other, definitions, depth)
-    return any(_conjuncts_disjoint(a, b, definitions, depth + 1) for a in left for b in right) or (
-        _is_object(left) and _is_object(right) and _objects_disjoint(left, right, definitions, depth + 1)
-    )
+class _Unproven(Exception):
+    """It would take too long."""
 
 
-def _conjuncts(node: Json, definitions: Definitions, depth: int) -> list[dict[str, Json]]:
-    """Schemas that a value must match, all of them, to match this one."""
-    if not isinstance(node, dict) or depth > _MAX_DEPTH:
-        return []
-    found = [node]
-    if isinstance(reference := node.get("$ref"), str):
-        found += _conjuncts(definitions.get(reference.removeprefix(_PREFIX)), definitions, depth + 1)
-    for part in _list(node.get("allOf")):
-        found += _conjuncts(part, definitions, depth + 1)
-    return found
+class _Proof:
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+        self._steps = 0
 
+    def all_disjoint(self, schemas: list[Json]) -> bool:
+        try:
+            return all(self._disjoint(one, other, 0) for one, other in combinations(schemas, 2))
+        except _Unproven:
+            return False
 
-def _conjuncts_disjoint(
-    one: dict[str, Json], other: dict[str, Json], definitions: Definitions, depth: int
-) -> bool:
-    if not _types(one) & _types(other):
-        return True
-    values, others = _values(one), _values(other)
-    if values is not None and others is not None:
-        return not any(_equal(value, second) for value in values for second in others)
-    for options, rest in ((_list(one.get("anyOf")), other), (_list(other.get("anyOf")), one)):
-        if options and all(_disjoint(option, rest, definitions, depth) for option in options):
+    def _disjoint(self, one: Json, other: Json, depth: int) -> bool:
+        if one is False or other is False:
             return True
-    return False
+        if depth > _MAX_DEPTH:
+            return False
+        left, right = self._conjuncts(one, depth), self._conjuncts(other, depth)
+        self._spend(len(left) * len(right))
+        return any(self._conjuncts_disjoint(a, b, depth + 1) for a in left for b in right) or (
+            _is_object(left) and _is_object(right) and self._objects_disjoint(left, right, depth + 1)
+        )
 
+    def _conjuncts(self, node: Json, depth: int) -> list[dict[str, Json]]:
+        """Schemas that a value must match, all of them, to match this one."""
+        if not isinstance(node, dict) or depth > _MAX_DEPTH:
+            return []
+        found = [node]
+        if isinstance(reference := node.get("$ref"), str):
+            found += self._conjuncts(self._definitions.get(reference.removeprefix(_PREFIX)), depth + 1)
+        for part in _list(node.get("allOf")):
+            found += self._conjuncts(part, depth + 1)
+        return found
 
-def _objects_disjoint(
-    left: list[dict[str, Json]], right: list[dict[str, Json]], definitions: Definitions, depth: int
-) -> bool:
-    """Whether some property that one side requires cannot be right for both."""
-    names = {name for node in left + right for name in _list(node.get("required")) if isinstance(name, str)}
-    return any(
-        _disjoint(a, b, definitions, depth)
-        for name in names
-        for a in _property(left, name)
-        for b in _property(right, name)
-    )
+    def _conjuncts_disjoint(self, one: dict[str, Json], other: dict[str, Json], depth: int) -> bool:
+        if not _types(one) & _types(other):
+            return True
+        values, others = _values(one), _values(other)
+        if values is not None and others is not None:
+            self._spend(len(values) * len(others))
+            return not any(_equal(value, second) for value in values for second in others)
+        for options, rest in ((_list(one.get("anyOf")), other), (_list(other.get("anyOf")), one)):
+            if options and all(self._disjoint(option, rest, depth) for option in options):
+                return True
+        return False
+
+    def _objects_disjoint(
+        self, left: list[dict[str, Json]], right: list[dict[str, Json]], depth: int
+    ) -> bool:
+        """Whether some property that one side requires cannot be right for both."""
+        names = {
+            name for node in left + right for name in _list(node.get("required")) if isinstance(name, str)
+        }
+        return any(
+            self._disjoint(a, b, depth)
+            for name in sorted(names)
+            for a in _property(left, name)
+            for b in _property(right, name)
+        )
+
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > _MAX_STEPS:
+            raise _Unproven
 
 
 def _property(nodes: list[dict[str, Json]], name: str) -> list[Json]:

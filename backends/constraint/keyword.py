@@ -3,6 +3,7 @@
 Shared by the rules; knows no particular keyword.
 """
 
+from decimal import Decimal
 from typing import Protocol
 
 from backends.base import JobError
@@ -10,8 +11,11 @@ from backends.constraint.pattern import translate_pattern
 from backends.constraint.pattern_reader import MAX_REPEAT, PatternError
 from backends.constraint.source import Json, refuse
 
-MAX_EXACT = 2**53
+_MAX_EXACT = 2**53
 """Integers beyond are rounded by the engine, and by many readers of JSON."""
+_MAX_DIGITS = 15
+_MAX_PLACES = 22
+"""So many digits, and so far behind the point, the engine reads a number as it was written."""
 TYPES = frozenset(["null", "boolean", "integer", "number", "string", "array", "object"])
 
 
@@ -30,6 +34,10 @@ ANNOTATIONS = frozenset(
 
 class Walker(Protocol):
     """What a rule needs of the walk."""
+
+    @property
+    def broken_units(self) -> frozenset[int]:
+        """Every n for which some bound in the whole schema lies between n and n + 1."""
 
     def schema(self, node: Json, place: str) -> Json:
         """A subschema, rewritten."""
@@ -97,9 +105,16 @@ class Keyword:
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse("a number is needed")
-        if not abs(value) <= MAX_EXACT:
-            raise self.refuse(f"numbers beyond {MAX_EXACT} (2^53) are not exact")
+        self.check_number(value)
         return value
+
+    def check_number(self, value: float, *below: str | int) -> None:
+        if not abs(value) <= _MAX_EXACT:
+            raise self.refuse(f"numbers beyond {_MAX_EXACT} (2^53) are not exact", *below)
+        if isinstance(value, float):
+            _, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+            if len(digits) > _MAX_DIGITS or int(exponent) < -_MAX_PLACES:
+                raise self.refuse(f"numbers of more than {_MAX_DIGITS} digits are not exact", *below)
 
     def types(self) -> set[str]:
         """The types that the schema around allows."""

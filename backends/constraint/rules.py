@@ -3,10 +3,11 @@
 Owns the list of what is honoured, objects aside. The walk over the schema is schema.py's.
 """
 
+import math
 from collections.abc import Callable
 
 from backends.constraint.formats import FORMATS, NUMBER_FORMATS, UNRESTRICTED
-from backends.constraint.keyword import MAX_EXACT, TYPES, Keyword
+from backends.constraint.keyword import TYPES, Keyword
 from backends.constraint.object_rules import (
     additional_properties,
     max_properties,
@@ -29,7 +30,7 @@ _DIALECTS = frozenset(
 
 _MOVE = 1e-6
 _MAX_MOVED = 1e9
-"""So large, and no larger, a number may be to be moved by so little."""
+"""What is smaller can be moved by so little, and then still has no more than 15 digits."""
 
 
 # --- any type -----------------------------------------------------------------------------------------
@@ -75,8 +76,8 @@ def _check_constant(keyword: Keyword, value: Json, *below: str | int) -> None:
                 _check_constant(keyword, item, *below, name)
         case bool() | str() | None:
             pass
-        case _ if not abs(value) <= MAX_EXACT:
-            raise keyword.refuse(f"numbers beyond {MAX_EXACT} (2^53) are not exact", *below)
+        case _:
+            keyword.check_number(value, *below)
 
 
 def _all_of(keyword: Keyword) -> None:
@@ -107,17 +108,19 @@ def _bound(keyword: Keyword) -> None:
 
 
 def _exclusive_bound(keyword: Keyword) -> None:
-    """For numbers with fractions, an exclusive whole bound is moved inwards by a millionth.
+    """A whole bound is moved inwards by a millionth where another bound may lie less than 1 away.
 
-    The engine takes such a bound itself in where the other one is less than 1 away.
+    The engine would let the bound itself out there, unless the numbers are integers.
     """
     bound = keyword.number()
-    if keyword.types() <= {"integer"} or bound != int(bound):
+    upwards = keyword.name == "exclusiveMinimum"
+    unit = math.floor(bound) if upwards else math.ceil(bound) - 1
+    if bound != int(bound) or keyword.types() <= {"integer"} or unit not in keyword.walker.broken_units:
         keyword.write(bound)
-    elif abs(bound) > _MAX_MOVED:
-        raise keyword.refuse(f"exclusive bounds of fractions are exact up to {_MAX_MOVED:.0e} only")
+    elif abs(bound) >= _MAX_MOVED:
+        raise keyword.refuse(f"bounds of fractions are exact below {_MAX_MOVED:.0e} only")
     else:
-        keyword.write(bound + (_MOVE if keyword.name == "exclusiveMinimum" else -_MOVE))
+        keyword.write(round(bound + (_MOVE if upwards else -_MOVE), 6))
 
 
 def _multiple_of(keyword: Keyword) -> None:

@@ -5,8 +5,11 @@ walk, references and what concerns a schema as a whole are here, the keywords' r
 """
 
 import json
+import math
+from collections.abc import Iterator
 from urllib.parse import unquote
 
+from backends.constraint.conjunction import MAX_PATTERNS, MAX_WEIGHT, Conjunctions
 from backends.constraint.disjoint import are_disjoint
 from backends.constraint.finite import endless
 from backends.constraint.keyword import ANNOTATIONS, Keyword
@@ -15,6 +18,7 @@ from backends.constraint.source import Json, read_json, refuse
 
 _MAX_DEPTH = 100
 """Nested schemas, those behind references included: the engine's own recursion must not end a process."""
+_BOUNDS = frozenset(["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"])
 
 ENGINE_OPTIONS: dict[str, Json] = {
     "whitespace_flexible": False,
@@ -50,12 +54,22 @@ class _Walk:
         self._places: dict[str, str] = {}
         self._definitions: dict[str, Json] = {}
         self._one_ofs: list[tuple[list[Json], str]] = []
+        self._all_ofs: list[tuple[Json, str]] = []
+        self.broken_units = frozenset(_broken_units(root))
 
     def translate(self) -> dict[str, Json]:
         node = self.schema(self._root, self._place)
         if node is False:
             raise refuse(self._place, "nothing can match it")
         top = dict(node) if isinstance(node, dict) else {}
+        facts = Conjunctions(self._definitions)
+        for whole, place in self._all_ofs:
+            if facts.weight(whole) > MAX_WEIGHT:
+                raise refuse(
+                    place, f"with all that it refers to it has more than {MAX_WEIGHT} schemas to merge"
+                )
+            if facts.patterns(whole) > MAX_PATTERNS:
+                raise refuse(place, f"at most {MAX_PATTERNS} schemas with patterns or formats can be merged")
         for options, place in self._one_ofs:
             if not are_disjoint(options, self._definitions):
                 raise refuse(
@@ -82,6 +96,8 @@ class _Walk:
         for name in node:
             self._keyword(written, node, name, f"{place}.{name}")
         self._depth -= 1
+        if "allOf" in written:
+            self._all_ofs.append((written, place))
         return written
 
     def _keyword(self, written: dict[str, Json], node: dict[str, Json], name: str, place: str) -> None:
@@ -116,6 +132,17 @@ class _Walk:
             else:
                 raise refuse(place, f"{reference} leads nowhere")
         return node
+
+
+def _broken_units(node: Json) -> Iterator[int]:
+    if isinstance(node, list):
+        for part in node:
+            yield from _broken_units(part)
+    elif isinstance(node, dict):
+        for key, value in node.items():
+            if key in _BOUNDS and isinstance(value, float) and math.isfinite(value) and value % 1:
+                yield math.floor(value)
+            yield from _broken_units(value)
 
 
 def _pointer(reference: str, place: str) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ import numpy as np
 from llguidance import LLMatcher
 
 from backends.base import JobError
-from backends.constraint.culprit import find_culprit
+from backends.constraint.culprit import find_culprit, with_keyword
 from backends.constraint.gbnf import translate_gbnf
 from backends.constraint.pattern import translate_pattern
 from backends.constraint.pattern_reader import PatternError
 from backends.constraint.schema import translate, translate_schema
-from backends.constraint.source import Json, check_size, refuse
+from backends.constraint.source import Json, check_size, read_json, refuse
 from backends.llama_cpp.guide import GuideError, TokenMask, build_tokenizer, parser_limits
 from backends.llama_cpp.model import Vocabulary
 from backends.protocol import Constraint
@@ -27,6 +27,7 @@ _KEPT = 256
 """Results kept, refusals too: a repeated schema costs nothing."""
 _MAX_COMPILE_S = 0.25
 """Processor time that a compilation may take: it is done again in the step loop, where others wait for it."""
+_NUMERIC = ("type", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _ANY_OBJECT: dict[str, Json] = {"type": "object"}
 
 
@@ -73,7 +74,20 @@ class GrammarCompiler:
         if reason:
             where = find_culprit(source, place, lambda part: bool(self._try_schema(part)))
             raise refuse(where, f"this cannot be followed: {reason}")
+        self._check_multiples(source, place)
         return schema
+
+    def _check_multiples(self, source: str, place: str) -> None:
+        """The engine finds out only while it writes that there is no such multiple between such bounds."""
+        if '"multipleOf"' not in source:
+            return
+        tried: set[str] = set()
+        for where, node in with_keyword(read_json(source, place), place, "multipleOf"):
+            numeric: dict[str, Json] = {"type": "number"}
+            numeric.update((key, node[key]) for key in _NUMERIC if key in node)
+            if (text := json.dumps(numeric)) not in tried and self._try_schema(translate(numeric, where)):
+                raise refuse(f"{where}.multipleOf", "no multiple between the bounds can be written")
+            tried.add(text)
 
     def _try_schema(self, schema: Json) -> str:
         return self._try(LLMatcher.grammar_from_json_schema(json.dumps(schema)))

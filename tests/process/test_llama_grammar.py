@@ -147,6 +147,10 @@ def _timed(call: Any) -> float:
         ),
         ({"allOf": [{"type": "string"}, {"type": "integer"}]}, ""),
         ({"type": "integer", "minimum": 5, "maximum": 4}, ""),
+        (
+            {"items": {"type": "integer", "multipleOf": 0.7, "maximum": 13, "minimum": 8}},
+            ".items.multipleOf",
+        ),
         ({"type": "object", "required": ["a"], "additionalProperties": False}, ""),
     ],
 )
@@ -182,6 +186,37 @@ _HOSTILE: dict[str, Constraint] = {
     ),
     "patterns that must all match": _of_schema(
         {"allOf": [{"pattern": f"a.{{{n}}}b.{{{n + 7}}}c"} for n in range(20)], "type": "string"}
+    ),
+    "a few patterns that must all match": _of_schema(
+        {"allOf": [{"pattern": f"(a|b)*a(a|b){{{100 + n}}}c"} for n in range(6)], "type": "string"}
+    ),
+    "patterns that must all match, doubled by references": _of_schema(
+        {
+            "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+            | {"d40": {"pattern": "a"}},
+            "$ref": "#/$defs/d0",
+        }
+    ),
+    "doubled by references": _of_schema(
+        {
+            "$defs": {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+            | {"d40": {"properties": {"a": {"enum": ["b"]}}}},
+            "$ref": "#/$defs/d0",
+        }
+    ),
+    "choices doubled by references": _of_schema(
+        {
+            "$defs": {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+            | {"d40": {"properties": {"a": {"enum": ["b"]}}}},
+            "$ref": "#/$defs/d0",
+        }
+    ),
+    "choices that may overlap": _of_schema(
+        {
+            "oneOf": [
+                {"type": "object", "properties": {"a": {"const": n}}, "required": ["a"]} for n in range(700)
+            ]
+        }
     ),
     "an automaton with exponentially many states": Constraint("regex", "(a|b)*a(a|b){900}", "regex"),
     "repetitions that multiply": Constraint("regex", "((a{1000}){1000}){1000}", "regex"),

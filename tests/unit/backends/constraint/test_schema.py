@@ -75,7 +75,9 @@ def _refusal(source: Any, place: str = "s") -> JobError:
         ({"minimum": "3"}, "minimum"),
         ({"exclusiveMinimum": True}, "exclusiveMinimum"),
         ({"multipleOf": 0}, "multipleOf"),
-        ({"exclusiveMaximum": 2e9}, "exclusiveMaximum"),
+        ({"exclusiveMaximum": 2e9, "minimum": 1999999999.5}, "exclusiveMaximum"),
+        ({"minimum": 0.9573719809756369}, "minimum"),
+        ({"const": [1.7e-300]}, "const.0"),
         ({"pattern": "(a+)+b{1,2000}"}, "pattern"),
         ({"pattern": 3}, "pattern"),
         ({"format": 3}, "format"),
@@ -91,6 +93,21 @@ def _refusal(source: Any, place: str = "s") -> JobError:
         ({"$defs": {"a": {"not": {}}}, "items": {"$ref": "#/$defs/a"}}, "$defs.a.not"),
         ({"oneOf": [{"type": "integer"}, {"minimum": 2}]}, "oneOf"),
         ({"oneOf": []}, "oneOf"),
+        ({"items": {"allOf": [{"pattern": f"a{n}"} for n in range(7)]}}, "items"),
+        (
+            {"items": {"allOf": [{"anyOf": [{"pattern": f"{m}{n}"} for m in "ab"]} for n in range(7)]}},
+            "items",
+        ),
+        (
+            {
+                "$defs": {
+                    "a": {"allOf": [{"pattern": "a"}, {"pattern": "b"}, {"pattern": "c"}]},
+                    "b": {"allOf": [{"$ref": "#/$defs/a"}, {"pattern": "d", "format": "date"}]},
+                },
+                "items": {"allOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]},
+            },
+            "items",
+        ),
         ({"anyOf": {}}, "anyOf"),
         ({"allOf": [{"oneOf": [{}, {}]}]}, "allOf.0.oneOf"),
         ({"properties": {f"p{number}": {} for number in range(401)}}, "properties"),
@@ -141,6 +158,26 @@ def test_a_chain_of_references_is_nested_too() -> None:
     assert "nested" in refusal.message
 
 
+def _doubled(end: Any) -> Any:
+    chain = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(40)}
+    return {"$defs": {**chain, "d40": end}, "$ref": "#/$defs/d0"}
+
+
+def test_what_would_fill_the_memory_is_refused() -> None:
+    assert "merge" in _refusal(_doubled({"properties": {"a": {"enum": ["b"]}}})).message
+
+
+def test_many_choices_are_told_apart_within_bounds() -> None:
+    def choices(count: int) -> Any:
+        options = [
+            {"properties": {"a": {"const": n}}, "required": ["a"], "type": "object"} for n in range(count)
+        ]
+        return {"oneOf": options}
+
+    assert translate_schema(json.dumps(choices(60)), "s")
+    assert _refusal(choices(600)).param == "s.oneOf"
+
+
 def test_annotations_are_left_out() -> None:
     schema = {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -168,6 +205,11 @@ def test_annotations_are_left_out() -> None:
         ({"type": "number", "exclusiveMinimum": 7, "maximum": 7.5}, ["7.1", "7.5"], ["7", "7.0", "8"]),
         ({"type": "number", "exclusiveMaximum": -8, "minimum": -8.9}, ["-8.5"], ["-8", "-9"]),
         ({"allOf": [{"exclusiveMinimum": 7}, {"maximum": 7.5}], "type": "number"}, ["7.5"], ["7"]),
+        (
+            {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+            ["0.9", "0.5"],
+            ["0", "1", "0.0", "1.0"],
+        ),
         ({"type": "integer", "exclusiveMinimum": 2000000000}, ["2000000001"], ["2000000000"]),
         ({"type": "number", "multipleOf": 0.25}, ["1.25", "-2"], ["1.3"]),
         ({"type": "integer", "format": "int32"}, ["2147483647"], ["2147483648"]),
