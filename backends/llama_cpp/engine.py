@@ -1,32 +1,28 @@
 """The step loop: many sequences of many jobs in each decode call.
 
-Owns the jobs, and who runs and who waits. What a step contains is the planner's decision, where cells come
-from the cache's; sequences know what a token does to them. Python stays out of the token path: sampling
-happens in C, and a step costs a few calls for each running sequence.
+Owns what happens in a step, and what is told of it. Who runs and who waits is the roster's business, what a
+step contains the planner's, where cells come from the cache's; sequences know what a token does to them.
+Python stays out of the token path: sampling happens in C, and a step costs a few calls for each running
+sequence.
 """
 
 import logging
 import time
-from bisect import insort
 from collections.abc import Callable, Mapping
-from itertools import count
-from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
-from msgspec import Struct
 
 from backends.base import JobError, StepEngine
 from backends.llama_cpp.adapters import LoraSets
-from backends.llama_cpp.admission import Turns, joinable
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.batch import Batch
-from backends.llama_cpp.cache import Cache, CacheContext, Holder
+from backends.llama_cpp.cache import Cache, CacheContext
 from backends.llama_cpp.guide import GuideError, Guides
 from backends.llama_cpp.making import SequenceMaker
 from backends.llama_cpp.model import Model, TokenArray
 from backends.llama_cpp.planner import CostModel, Limits, Plan, plan, plan_apart
-from backends.llama_cpp.sampling import free_chain
+from backends.llama_cpp.roster import Comings, Roster
 from backends.llama_cpp.sequence import JobState, Sequence
 from backends.llama_cpp.speculation import WARM_UP_ROWS
 from backends.llama_cpp.speculator import Speculator
@@ -51,7 +47,6 @@ _ALONE_STEP_S = 0.4
 _PROMPT_LOGITS = 64
 """Rows of a prompt whose logits are all wanted, in one step: each row is as long as the vocabulary."""
 _NO_ROOM, _ALLOCATION_FAILED = 1, -2
-_by_rank = attrgetter("rank")
 Work = list[tuple[Sequence, int]]
 """Sequences of a step, and how many tokens of their history each decodes in it."""
 
@@ -66,15 +61,6 @@ class Decoder(CacheContext, SamplingContext, Protocol):
     def decode(self, batch: Any) -> int: ...
     def held(self, seq_id: int) -> int: ...
     def close(self) -> None: ...
-
-
-class _Counts(Struct):
-    """Of one step, for its stats."""
-
-    preempted: int = 0
-    asked: int = 0
-    found: int = 0
-    agreed: int = 0
 
 
 class LlamaEngine(StepEngine[PreparedPrompt]):
@@ -118,17 +104,11 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         self._batch = Batch(context.n_batch, context.n_seq_max, vocabulary.size)
         self._limits = Limits(context.n_ctx, sequences, context.n_batch, headroom=0 if apart else 16)
         self._costs = CostModel()
-        self._turns = Turns()
-        self._arrivals = count()
-        self._jobs: dict[str, JobState] = {}
-        self._running: list[Sequence] = []
-        self._waiting: list[Sequence] = []
-        self._suspects: list[Sequence] = []
-        self._crowded = False
-        """The cache had no room although the count said so: nobody joins before somebody leaves."""
+        self._roster = Roster(cache, sequences, speculator)
         self._outputs: list[Output] = []
         self._stats = StepStats()
-        self._counts = _Counts()
+        self._agreed = 0
+        """Drafted tokens that came true in this step."""
 
     # --- taking jobs on and giving them up ---------------------------------------------------------------
 
@@ -139,33 +119,22 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             raise JobError("this model's answers depend on their company", param="reproducible")
         state = JobState(job, self._clock())
         state.sequences = self._maker.sequences(state, items)
-        self._jobs[job.id] = state
-        for sequence in state.sequences:
-            sequence.rank = (-job.priority, next(self._arrivals))
-            insort(self._waiting, sequence, key=_by_rank)
+        self._roster.add(state)
 
     def abort(self, job_id: str) -> bool:
-        return self._drop(job_id) is not None
+        return self._roster.drop(job_id)
 
     def requeue(self, max_queued: int) -> list[str]:
-        dropped: list[str] = []
-        for sequence in reversed(self._waiting.copy()):
-            if len(self._waiting) <= max_queued:
-                break
-            job_id = sequence.owner.job.id
-            if sequence.owner.started_at is None and self._drop(job_id):
-                dropped.append(job_id)
-        return dropped
+        return self._roster.requeue(max_queued)
 
     def has_work(self) -> bool:
-        return bool(self._running or self._waiting)
+        return bool(self._roster.running or self._roster.waiting)
 
     def capacity(self) -> Capacity:
-        committed = sum(s.length for s in self._running) + sum(s.length for s in self._waiting)
         return Capacity(
-            free_sequences=self._limits.sequences - len(self._running),
-            free_kv_tokens=max(self._limits.cells - committed, 0),
-            queued=len(self._waiting),
+            free_sequences=self._roster.free_places,
+            free_kv_tokens=max(self._limits.cells - self._roster.promised, 0),
+            queued=len(self._roster.waiting),
             received=0,
         )
 
@@ -174,8 +143,8 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def close(self) -> None:
         """Free everything. The engine must not be used after that."""
-        for job_id in list(self._jobs):
-            self._drop(job_id)
+        for job_id in list(self._roster.jobs):
+            self._roster.drop(job_id)
         if self._speculator is not None:
             self._speculator.close()
         if self._guides is not None:
@@ -191,9 +160,10 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
     def step(self) -> list[Output]:
         started_at = self._clock()
         self._outputs = []
-        self._counts = _Counts()
+        self._roster.comings = Comings()
+        self._agreed = 0
         self._writer.written = 0
-        work = self._suspect_work() if self._suspects else self._planned_work()
+        work = self._suspect_work() if self._roster.suspects else self._planned_work()
         decoding = [sequence for sequence, _ in work if sequence.answering]
         decode_rows = sum(sequence.length - sequence.held for sequence in decoding)
         prefill_tokens = sum(tokens for _, tokens in work) - decode_rows
@@ -210,17 +180,17 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             self._recover(work, result)
         self._stats = StepStats(
             step_s=self._clock() - started_at,
-            running=len(self._running),
+            running=len(self._roster.running),
             batch_items=len(decoding),
             prefill_tokens=prefill_tokens,
             decode_tokens=self._writer.written,
-            kv_used=sum(self._cache.cells.added(sequence.seq_id for sequence in self._running)),
+            kv_used=self._roster.cells_in_use,
             kv_total=self._limits.cells,
-            preemptions=self._counts.preempted,
-            prefix_queries=self._counts.asked,
-            prefix_hits=self._counts.found,
+            preemptions=self._roster.comings.preempted,
+            prefix_queries=self._roster.comings.asked,
+            prefix_hits=self._roster.comings.found,
             draft_tokens=drafted,
-            draft_accepted=self._counts.agreed,
+            draft_accepted=self._agreed,
         )
         return self._outputs
 
@@ -256,15 +226,15 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             self._speculator.measured(rows, step_s)
 
     def _planned_work(self) -> Work:
-        key, stepping = self._whose_turn()
-        waiting = self._may_join(key)
+        key, stepping = self._roster.whose_turn()
+        waiting = self._roster.may_join(key)
         planned = self._plan(waiting, stepping)
-        for sequence in [self._running[index] for index in planned.preempt]:
-            self._preempt(sequence)
+        for sequence in [self._roster.running[index] for index in planned.preempt]:
+            self._roster.preempt(sequence)
         joining = waiting[: planned.admit]
-        members = self._running + joining
+        members = self._roster.running + joining
         for sequence in joining:
-            if sequence in self._waiting:  # an answer to the same job may have failed just now
+            if sequence in self._roster.waiting:  # an answer to the same job may have failed just now
                 self._admit(sequence)
         decode = [one for one in (members[index] for index in planned.decode) if one.seq_id >= 0]
         work = [(one, one.length - one.held) for one in decode]
@@ -283,49 +253,21 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
     def _draft_room(self, work: Work) -> int:
         """Rows and cells that are left for drafts: nobody has to leave for them."""
         tokens = sum(tokens for _, tokens in work)
-        in_use = sum(self._cache.cells.added(sequence.seq_id for sequence in self._running))
-        return max(min(self._limits.batch_tokens, self._limits.cells - in_use) - tokens, 0)
-
-    def _whose_turn(self) -> tuple[str, list[bool] | None]:
-        """The adapters of this step, and who of the running sequences takes part; None: all."""
-        keys = [sequence.key for sequence in self._running]
-        if len(self._running) < self._limits.sequences:
-            keys += [sequence.key for sequence in self._waiting]
-        key = self._turns.choose(keys)
-        return key, None if all(one.key == key for one in self._running) else [
-            one.key == key for one in self._running
-        ]
-
-    def _may_join(self, key: str) -> list[Sequence]:
-        places = self._limits.sequences - len(self._running)
-        if places <= 0 or not self._waiting or (self._crowded and self._running):
-            return []
-        waiting = [sequence for sequence in self._waiting if sequence.key == key]
-        return joinable(waiting, self._running, places, self._reusable if self._cache.shares else None)
-
-    def _reusable(self, sequence: Sequence) -> int:
-        prompt = sequence.history[: sequence.length]
-        return self._cache.reusable(prompt, sequence.key, self._holders())
+        cells = self._limits.cells - self._roster.cells_in_use
+        return max(min(self._limits.batch_tokens, cells) - tokens, 0)
 
     def _plan(self, waiting: list[Sequence], stepping: list[bool] | None) -> Plan:
         if self._apart:
-            return plan_apart(self._running, waiting, self._limits, self._apart, stepping=stepping)
-        decoding = sum(sequence.answering for sequence in self._running)
+            return plan_apart(self._roster.running, waiting, self._limits, self._apart, stepping=stepping)
+        decoding = sum(sequence.answering for sequence in self._roster.running)
         step_s = self._max_step_s if decoding else _ALONE_STEP_S
         budget = self._costs.prefill_tokens(step_s, decoding)
-        cells = self._needs()
-        return plan(self._running, waiting, self._limits, budget, cells=cells, stepping=stepping)
-
-    def _needs(self) -> list[int] | None:
-        """Cells that each running sequence needs beside those before it; None: there are plenty."""
-        lengths = sum(sequence.length for sequence in (*self._running, *self._waiting))
-        if lengths + self._limits.headroom * (self._limits.sequences + 1) <= self._limits.cells:
-            return None
-        added = self._cache.cells.added(sequence.seq_id for sequence in self._running)
-        return [own + one.length - one.held for own, one in zip(added, self._running, strict=True)]
+        crowd = self._roster.promised + self._limits.headroom * (self._limits.sequences + 1)
+        cells = self._roster.needs() if crowd > self._limits.cells else None
+        return plan(self._roster.running, waiting, self._limits, budget, cells=cells, stepping=stepping)
 
     def _suspect_work(self) -> Work:
-        sequence = self._suspects[0]
+        sequence = self._roster.suspects[0]
         if self._adapters is not None:
             self._adapters.use(sequence.owner.parameters.adapters)
         return [(sequence, min(sequence.length - sequence.held, self._limits.batch_tokens))]
@@ -361,8 +303,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             if sequence.seq_id < 0:  # a sequence of the same job has failed in this very step
                 continue
             self._cache.grow(sequence.seq_id, own)
-            if sequence in self._suspects:
-                self._suspects.remove(sequence)
+            self._roster.clear(sequence)
             try:
                 if sequence.prompt_logprobs is not None:
                     self._writer.note_prompt(sequence, first, tokens)
@@ -387,90 +328,33 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def _judge(self, sequence: Sequence, agreed: int) -> None:
         sequence.drafted += agreed
-        self._counts.agreed += agreed
+        self._agreed += agreed
         if self._speculator is not None:
             self._speculator.judged(sequence, agreed)
 
     # --- joining and leaving -----------------------------------------------------------------------------
 
     def _admit(self, sequence: Sequence) -> None:
-        self._waiting.remove(sequence)
         try:
-            if sequence.guide is None:
-                sequence.guide = sequence.make_guide()
+            self._roster.join(sequence)
         except GuideError as error:
             self._fail(sequence, "invalid_request", str(error), code="grammar_failed")
             return
-        self._place(sequence)
-        if sequence.chain is None:
-            sequence.chain = sequence.make_chain()
-        insort(self._running, sequence, key=_by_rank)
         owner = sequence.owner
         if owner.started_at is None:
             owner.started_at = self._clock()
             self.announce(owner.job.id)
 
-    def _place(self, sequence: Sequence) -> None:
-        """A place in the cache, with what is there already of its tokens."""
-        tokens = sequence.history[: sequence.length]
-        if sequence.prompt_logprobs is not None:  # all of its rows must be computed
-            tokens = tokens[:1]
-        sequence.seq_id, sequence.held = self._cache.join(tokens, sequence.key, self._holders())
-        if sequence.cached is None:
-            sequence.cached = sequence.held
-            if self._cache.shares:
-                self._counts.asked += sequence.prompt_tokens
-                self._counts.found += sequence.held
-
-    def _holders(self) -> list[Holder]:
-        return [sequence.holder() for sequence in self._running]
-
-    def _preempt(self, sequence: Sequence) -> None:
-        """Take a sequence's cells; it waits in its old place and computes them anew. Its sampler lives on."""
-        self._leave_cache(sequence, keep=True)
-        insort(self._waiting, sequence, key=_by_rank)
-        self._counts.preempted += 1
-
-    def _leave_cache(self, sequence: Sequence, *, keep: bool) -> None:
-        self._running.remove(sequence)
-        move = self._cache.leave(sequence.holder(), keep=keep and sequence not in self._suspects)
-        if move is not None:
-            next(one for one in self._running if one.seq_id == move.source).seq_id = move.target
-        sequence.seq_id, sequence.held = -1, 0
-        sequence.draft = []
-        if sequence in self._suspects:
-            self._suspects.remove(sequence)
-
-    def _discard(self, sequence: Sequence, *, keep: bool = True) -> None:
-        """A sequence that will not go on, whatever it was doing."""
-        if sequence.seq_id >= 0:
-            self._leave_cache(sequence, keep=keep)
-            self._crowded = False
-        elif sequence in self._waiting:
-            self._waiting.remove(sequence)
-        if self._speculator is not None:
-            self._speculator.forget(sequence)
-        if sequence.chain is not None:
-            free_chain(sequence.chain)
-            sequence.chain = None
-
     def _finish(self, sequence: Sequence) -> None:
         if (delta := sequence.answer.finish()) is not None:
             self._outputs.append(delta)
-        self._discard(sequence)
+        self._roster.discard(sequence)
         owner = sequence.owner
         self._outputs.append(ItemDone(owner.job.id, sequence.index, sequence.result()))
         owner.open_answers -= 1
         if owner.open_answers == 0:
-            del self._jobs[owner.job.id]
+            del self._roster.jobs[owner.job.id]
             self._outputs.append(Finished(owner.job.id, self._timings(owner)))
-
-    def _drop(self, job_id: str, *, keep: bool = True) -> JobState | None:
-        state = self._jobs.pop(job_id, None)
-        if state is not None:
-            for sequence in state.sequences:
-                self._discard(sequence, keep=keep)
-        return state
 
     # --- when a decode fails -----------------------------------------------------------------------------
 
@@ -480,36 +364,29 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             sequence.draft = []
         if self._cache.give_up_all():
             return
-        if len(self._running) > 1:
-            self._crowded = True
-            self._preempt(self._running[-1])
+        if len(self._roster.running) > 1:
+            self._roster.crowded = True
+            self._roster.preempt(self._roster.running[-1])
         else:
-            self._fail(self._running[0], "out_of_memory", "the model's cache has no room for this request")
+            self._fail(
+                self._roster.running[0], "out_of_memory", "the model's cache has no room for this request"
+            )
 
     def _recover(self, work: Work, result: int) -> None:
         """Somebody in this batch makes it fail: each is tried alone once, and fails if that fails again."""
         log.error("llama_decode failed with %d on %d sequences", result, len(work))
         for sequence, _ in work:
-            self._resync(sequence)
-        if self._suspects:
+            self._roster.trust(sequence, self._context.held(sequence.seq_id))
+        if self._roster.suspects:
             kind: FailureKind = "out_of_memory" if result == _ALLOCATION_FAILED else "internal"
-            self._fail(self._suspects[0], kind, f"the model failed on this request ({result})")
+            self._fail(self._roster.suspects[0], kind, f"the model failed on this request ({result})")
         else:
-            self._suspects = [sequence for sequence, _ in work]
-
-    def _resync(self, sequence: Sequence) -> None:
-        """Trust only what the cache says it holds; the newest token is decoded again, for its logits."""
-        sequence.draft = []
-        there = min(self._context.held(sequence.seq_id), sequence.length - 1)
-        if sequence.prompt_logprobs is not None:  # rows that were not read are lost
-            there = 0
-        self._cache.grow(sequence.seq_id, max(there - sequence.held, 0))
-        sequence.held = there if self._cache.cut(sequence.seq_id, there) else 0
+            self._roster.suspects = [sequence for sequence, _ in work]
 
     def _fail(self, sequence: Sequence, kind: FailureKind, message: str, *, code: str = "") -> None:
         job_id = sequence.owner.job.id
         # What this step computed is not told yet of all of them: nothing that could serve others.
-        self._drop(job_id, keep=False)
+        self._roster.drop(job_id, keep=False)
         self._outputs.append(Failed(job_id, kind, message, code=code))
 
     def _timings(self, state: JobState) -> Timings:

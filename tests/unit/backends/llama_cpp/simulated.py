@@ -373,7 +373,7 @@ class Bench:
     def check(self) -> None:
         """The engine, its count of cells and the cache agree about who holds what."""
         cells = self.cache.cells
-        holders = [*self.engine._holders(), *self.cache._kept.values()]
+        holders = [*self.engine._roster.holders(), *self.cache._kept.values()]
         for holder in holders:
             assert self.decoder.tokens(holder.seq_id) == holder.tokens.tolist()
             assert cells.length(holder.seq_id) == len(holder.tokens)
@@ -384,7 +384,7 @@ class Bench:
     def check_rest(self) -> None:
         """Nothing runs, and nothing but what is kept on purpose is left."""
         self.check()
-        assert not self.engine._holders()
+        assert not self.engine._roster.holders()
         assert self.decoder.used == self.cache.kept_cells
         assert self.engine.capacity().free_kv_tokens == self.decoder.n_ctx
 
