@@ -26,6 +26,7 @@ ANNOTATIONS = frozenset(
         "examples", "deprecated", "readOnly", "writeOnly", "nullable", "contentEncoding",
         "contentMediaType", "contentSchema", "discriminator", "externalDocs", "xml", "enumNames",
         "enumDescriptions", "markdownDescription", "errorMessage", "propertyOrdering",
+        "deprecationMessage", "tsType", "tsEnumNames",
     ]
 )
 # fmt: on

@@ -22,12 +22,12 @@ from backends.constraint.source import Json
 
 _DIALECTS = frozenset(
     [
-        "https://json-schema.org/draft/2020-12/schema",
-        "https://json-schema.org/draft/2019-09/schema",
-        *(f"http://json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)),
+        "json-schema.org/draft/2020-12/schema",
+        "json-schema.org/draft/2019-09/schema",
+        "json-schema.org/schema",
+        *(f"json-schema.org/draft-0{number}/schema" for number in (4, 6, 7)),
     ]
 )
-
 _MOVE = 1e-6
 _MAX_MOVED = 1e9
 """What is smaller can be moved by so little, and then still has no more than 15 digits."""
@@ -38,7 +38,8 @@ _MAX_MOVED = 1e9
 
 def _dialect(keyword: Keyword) -> None:
     """All that these dialects share is honoured, and where they differ both ways of writing are."""
-    if not isinstance(keyword.value, str) or keyword.value.removesuffix("#") not in _DIALECTS:
+    name = keyword.value if isinstance(keyword.value, str) else ""
+    if name.removesuffix("#").removeprefix("http://").removeprefix("https://") not in _DIALECTS:
         raise keyword.refuse("it is no dialect of JSON Schema that is known here")
 
 

@@ -104,7 +104,7 @@ class _Walk:
         if rule := RULES.get(name):
             rule(Keyword(self, written, node, name, place))
         elif name == "$id":
-            if node is not self._root:
+            if node is not self._root and not str(node[name]).startswith("#"):
                 raise refuse(place, "only the whole schema may have one: it changes what references mean")
         elif name not in ANNOTATIONS and not name.startswith("x-"):
             raise refuse(place, "this keyword is not supported; annotations of your own may begin with x-")

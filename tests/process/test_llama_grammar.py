@@ -82,9 +82,9 @@ def test_random_answers_are_valid(
 ) -> None:
     grammar = _grammar(compiler, _of_schema(SCHEMAS[name]))
     validator = Draft202012Validator(SCHEMAS[name], format_checker=Draft202012Validator.FORMAT_CHECKER)
-    answers = [_write(vocabulary, maker.guide(grammar), seed) for seed in range(12)]
+    answers = [_write(vocabulary, maker.guide(grammar), seed) for seed in range(6)]
     finished = [answer for answer in answers if answer is not None]
-    assert len(finished) >= 3
+    assert len(finished) >= 2
     for answer in finished:
         assert not [error.message for error in validator.iter_errors(json.loads(answer))], answer
 

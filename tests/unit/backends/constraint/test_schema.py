@@ -191,6 +191,7 @@ def test_annotations_are_left_out() -> None:
         "readOnly": True,
         "x-guidance": {"lenient": True, "whitespace_pattern": "[ ]+"},
         "x-own": {"not": {}},
+        "$defs": {"a": {"not": {}}},
         "type": "integer",
     }
     written = json.loads(translate_schema(json.dumps(schema), "s"))
@@ -311,6 +312,7 @@ def test_annotations_are_left_out() -> None:
             ['{"child": 1}'],
         ),
         ({"$ref": "#/definitions/x~0y~1z%25", "definitions": {"x~y/z%": {"const": 1}}}, ["1"], ["2"]),
+        ({"$schema": "https://json-schema.org/draft-04/schema", "items": {"$id": "#/items"}}, ["[1]"], ["["]),
         (True, ["1", '{"a": [null]}'], ["{"]),
         ({}, ["1"], [""]),
     ],
