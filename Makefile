@@ -8,6 +8,7 @@ CONFIG ?=
 ACCELERATOR ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+CLIENTS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -65,6 +66,11 @@ bench: $(INSTALLED_DEV)
 # How well structured output keeps to schemas, beside other engines; fetches the official test suite.
 schema-suite: $(INSTALLED_DEV)
 	$(BIN)/python -m tests.schema_suite $(BENCH_ARGS)
+
+# Client libraries that need an environment of their own: make clients, make clients CLIENTS=with_langchain
+clients: $(INSTALLED_DEV)
+	@$(BIN)/llm-cortex pull --all >/dev/null
+	$(BIN)/python -m tests.clients.run $(CLIENTS)
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer
