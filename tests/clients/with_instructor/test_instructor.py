@@ -6,7 +6,7 @@ from typing import Literal
 import instructor
 import pytest
 from openai import AsyncOpenAI, OpenAI
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 ASK = [{"role": "user", "content": "Ada is a 36 year old engineer from London who likes chess and poetry."}]
 
@@ -17,12 +17,18 @@ class Job(StrEnum):
     OTHER = "other"
 
 
-class Address(BaseModel):
+class Closed(BaseModel):
+    """Else names that are not mentioned are valid too, and a small model goes on finding some."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Address(Closed):
     city: str = Field(max_length=40)
     country: str | None = Field(default=None, max_length=40)
 
 
-class Person(BaseModel):
+class Person(Closed):
     """A person."""
 
     name: str = Field(max_length=40)
@@ -33,11 +39,18 @@ class Person(BaseModel):
     hobbies: list[Literal["chess", "poetry", "running"]] = Field(min_length=1, max_length=3)
 
 
-MODES = [
-    instructor.Mode.TOOLS,
-    instructor.Mode.TOOLS_STRICT,
-    instructor.Mode.JSON_SCHEMA,
-]
+class Note(Closed):
+    subject: str = Field(max_length=40)
+    words: list[Literal["chess", "poetry", "running"]] = Field(min_length=1, max_length=3)
+
+
+JSON_OBJECT = pytest.param(
+    instructor.Mode.JSON,
+    marks=pytest.mark.xfail(
+        reason="json_object promises JSON, not its keys, and so small a model forgets some"
+    ),
+)
+MODES = [instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA, JSON_OBJECT]
 
 
 @pytest.fixture
@@ -66,9 +79,9 @@ async def test_asynchronously_too(base_url: str, chat_model: str) -> None:
 
 def test_partial_models_grow(openai_client: OpenAI, chat_model: str) -> None:
     client = instructor.from_openai(openai_client)
-    partial = list(client.chat.completions.create_partial(response_model=Person, **settings(chat_model)))
+    partial = list(client.chat.completions.create_partial(response_model=Note, **settings(chat_model)))
     assert len(partial) > 3
-    assert Person.model_validate(partial[-1].model_dump())
+    assert Note.model_validate(partial[-1].model_dump())
 
 
 def test_the_raw_answer_is_there_with_its_usage(openai_client: OpenAI, chat_model: str) -> None:

@@ -23,9 +23,15 @@ def weather(city: str) -> str:
 def call_then_answer(
     request: ModelRequest, handler: Callable[[ModelRequest], ModelResponse]
 ) -> ModelResponse:
-    """Force a call at first, and forbid one once the tool has answered."""
-    answered = any(isinstance(message, ToolMessage) for message in request.messages)
-    return handler(request.override(tool_choice="none" if answered else "any"))
+    return handler(forced(request))
+
+
+def forced(request: ModelRequest) -> ModelRequest:
+    """One call at first; none once the tool has answered."""
+    if any(isinstance(message, ToolMessage) for message in request.messages):
+        return request.override(tool_choice="none")
+    once = {"parallel_tool_calls": False, "strict": True}
+    return request.override(tool_choice="any", model_settings=once)
 
 
 @pytest.fixture
@@ -61,13 +67,12 @@ def test_a_tool_is_called_and_answered(agent) -> None:
 
 async def test_asynchronously_too(base_url: str, chat_model: str) -> None:
     @wrap_model_call
-    async def forced(request, handler):
-        answered = any(isinstance(message, ToolMessage) for message in request.messages)
-        return await handler(request.override(tool_choice="none" if answered else "any"))
+    async def call_then_answer(request, handler):
+        return await handler(forced(request))
 
     CALLS.clear()
     model = ChatOpenAI(model=chat_model, base_url=base_url, api_key="none", temperature=0, max_tokens=100)
-    agent = create_agent(model, tools=[weather], middleware=[forced])
+    agent = create_agent(model, tools=[weather], middleware=[call_then_answer])
     check((await agent.ainvoke(QUESTION))["messages"])
 
 
