@@ -34,6 +34,8 @@ class Cells:
 
     def grow(self, seq_id: int, tokens: int) -> None:
         """New tokens at a sequence's end, in cells of its own."""
+        if tokens == 0:
+            return
         chain = self._chains.setdefault(seq_id, [])
         self.total += tokens
         if chain and len(chain[-1].holders) == 1:

@@ -287,7 +287,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
                     part = np.concatenate([part, np.array(sequence.draft, dtype=np.int32)])
                 wanted = 1 + len(sequence.draft) if end == sequence.length else 0
                 if sequence.prompt_logprobs is not None:
-                    wanted = tokens
+                    wanted = tokens + len(sequence.draft)
                 batch.add(sequence.seq_id, part, sequence.held, want_last=wanted)
             batch.check()
         except ValueError:

@@ -89,7 +89,7 @@ def test_one_that_ends_in_the_middle_changes_nothing(llm: Llm, expected: list[li
     ids: list[list[int]] = []
     while llm.engine.has_work():
         llm.outputs += llm.engine.step()
-        ids.append(sorted(sequence.seq_id for sequence in llm.engine._running))
+        ids.append(sorted(sequence.seq_id for sequence in llm.engine._roster.running))
     assert [tokens_of(llm, str(number)) for number in range(4)] == [
         expected[0],
         expected[1][:5],

@@ -44,7 +44,7 @@ def test_it_counts_as_one_who_writes_down_every_cell(
         held = naive.held[seq_id]
         part = round(len(held) * share)
         if action == "grow":
-            tokens = 1 + round(9 * share)
+            tokens = round(9 * share)
             cells.grow(seq_id, tokens)
             held += [object() for _ in range(tokens)]
         elif action == "cut":
@@ -77,3 +77,12 @@ def test_what_follows_a_shared_beginning_is_each_ones_own() -> None:
     cells.grow(1, 3)
     assert cells.total == 15
     assert cells.added([1, 0]) == [13, 2]
+
+
+def test_growing_by_nothing_leaves_nothing() -> None:
+    cells = Cells()
+    cells.grow(0, 0)
+    assert list(cells.holders()) == []
+    cells.grow(1, 5)
+    cells.share(1, 0, 5)
+    assert cells.total == 5

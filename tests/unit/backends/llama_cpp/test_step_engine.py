@@ -346,3 +346,14 @@ def test_an_echo_whose_decode_was_half_done_is_computed_again() -> None:
     result = bench.done("a").result
     assert [logprob.id for logprob in result.logprobs] == [ord(one) for one in result.text]
     assert [ord(one) for one in result.text[:30]] == prompt
+
+
+def test_an_echo_whose_last_token_comes_alone_may_have_a_draft() -> None:
+    bench = Bench(drafter=FakeDrafter())
+    bench.engine.warm_up()
+    prompt = next(p for i in range(1, 128) if answer(p := [i] * 65, 20)[1] == "length")
+    bench.add("a", prompt, max_tokens=20, echo=True, logprobs=0)
+    bench.run()
+    result = bench.done("a").result
+    assert result.text == "".join(map(chr, prompt)) + answer(prompt, 20)[0]
+    assert [logprob.id for logprob in result.logprobs] == [ord(one) for one in result.text]
