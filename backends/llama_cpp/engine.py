@@ -196,7 +196,8 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
 
     def warm_up(self) -> None:
         """Prefill and decode for real, once untimed and then timed: the first plan needs the costs."""
-        prompt = np.arange(64, dtype=np.int32) % self._vocabulary_size
+        length = min(64, self._limits.batch_tokens)
+        prompt = np.arange(length, dtype=np.int32) % self._vocabulary_size
         for timed in (False, True):
             position = 0
             for tokens in (prompt, prompt[:1], prompt[:1]):

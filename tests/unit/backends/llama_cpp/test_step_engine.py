@@ -219,8 +219,9 @@ def test_stats_tell_of_the_step() -> None:
     assert (stats.running, stats.kv_used, stats.kv_total) == (1, 4, 256)
 
 
-def test_warm_up_leaves_the_cache_empty() -> None:
-    bench = Bench()
+@pytest.mark.parametrize("n_batch", [1, 16, 64])
+def test_warm_up_leaves_the_cache_empty(n_batch: int) -> None:
+    bench = Bench(n_batch=n_batch, drafter=FakeDrafter())
     bench.engine.warm_up()
     assert bench.decoder.used == 0
 
