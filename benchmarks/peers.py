@@ -38,7 +38,7 @@ class Setting(Struct, frozen=True):
     """KV cells shared by all of them, tokens."""
     threads: int
     prompt_cache: bool = False
-    """Whether a server may keep what it computed of earlier prompts."""
+    """Whether a server may use again what it computed of other prompts."""
 
 
 Peer = Callable[[Setting, Path, Sequence[str]], AbstractContextManager[Server]]

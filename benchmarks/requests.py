@@ -24,7 +24,7 @@ def chat_request(
     model: str = "bench",
     more: Mapping[str, Any] | None = None,
 ) -> bytes:
-    """`prompt`: the user's message, or all messages. `more` goes over everything else."""
+    """`prompt`: the user's message, or all messages. `more` goes over everything else; None takes away."""
     messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     body: dict[str, Any] = {
         "model": model,
@@ -37,4 +37,5 @@ def chat_request(
         body["logit_bias"] = dict.fromkeys(map(str, _STARTER_ENDS), -100)
     else:
         body |= {"ignore_eos": True, "stream_options": {"include_usage": True}}
-    return post(PATH, body | dict(more or {}))
+    body |= more or {}
+    return post(PATH, {name: value for name, value in body.items() if value is not None})

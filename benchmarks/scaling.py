@@ -38,7 +38,7 @@ def main() -> None:
     parser = settings(__doc__, context=8192)
     parser.set_defaults(peer=["none"])
     parser.add_argument("--streams", type=int, default=8)
-    parser.add_argument("--max-tokens", type=int, default=192)
+    parser.add_argument("--max-tokens", type=int, default=256)
     parser.add_argument("--prompt-tokens", type=int, default=64)
     arguments = parser.parse_args()
     alike = setting(arguments, arguments.streams)

@@ -7,7 +7,7 @@ import argparse
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,12 @@ def settings(text: str | None, *, context: int) -> argparse.ArgumentParser:
     parser.add_argument("--model", type=Path, help="GGUF file for all; default: the starter chat model")
     parser.add_argument(
         "--peer", nargs="+", choices=["auto", *peers.PEERS, "none"], default=["auto"], help=peers.AUTO
+    )
+    parser.add_argument(
+        "--speculation",
+        choices=["off", "lookup"],
+        default="off",
+        help="of the gateway; a tiny model's greedy answers repeat themselves, which flatters lookup",
     )
     parser.add_argument("--no-gateway", action="store_true", help="measure the peers alone")
     parser.add_argument("--rounds", type=int, default=5)
@@ -56,7 +62,7 @@ def started(
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         sides = []
         if not arguments.no_gateway:
-            served = [our_model(name, alike) for name in models]
+            served = [_our_model(name, alike, arguments.speculation) for name in models]
             sides.append(stack.enter_context(ours.gateway(served, scratch)))
         for kind in dict.fromkeys(kinds):
             if kind != "none":
@@ -65,8 +71,8 @@ def started(
         yield sides
 
 
-def our_model(name: str, alike: peers.Setting, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A model of the gateway's configuration; `more` are further parameters of its backend."""
+def _our_model(name: str, alike: peers.Setting, speculation: str) -> dict[str, Any]:
+    """A model of the gateway's configuration."""
     return {
         "name": name,
         "backend": "llama_cpp",
@@ -77,6 +83,7 @@ def our_model(name: str, alike: peers.Setting, more: Mapping[str, Any] | None = 
             "n_seq_max": alike.slots,
             "n_threads": alike.threads,
             "n_threads_batch": alike.threads,
-            **(more or {}),
+            "prefix_cache": alike.prompt_cache,
+            "speculation": speculation,
         },
     }

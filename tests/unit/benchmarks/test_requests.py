@@ -23,3 +23,4 @@ def test_answers_have_a_fixed_length_whatever_the_server_understands() -> None:
 
 def test_more_goes_over_the_rest() -> None:
     assert body("gateway", stream=False)["stream"] is False
+    assert "ignore_eos" not in body("gateway", ignore_eos=None)
