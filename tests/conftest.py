@@ -1,8 +1,15 @@
 """For all tests."""
 
+import os
 import sys
 
 import pytest
+from hypothesis import settings
+
+# CI tries the same examples each time: a change is judged by what it changes. Elsewhere new ones are tried.
+settings.register_profile("ci", derandomize=True, deadline=None)
+if os.environ.get("CI") == "true":
+    settings.load_profile("ci")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
