@@ -16,7 +16,6 @@ class ThinkParser:
     def __init__(self, open_tag: str, close_tag: str, *, in_reasoning: bool, answer: AnswerParser) -> None:
         self.in_reasoning = in_reasoning
         self._open_tag = open_tag
-        self._close_tag = close_tag
         self._close = Markers([close_tag])
         self._answer = answer
         self._answering = False

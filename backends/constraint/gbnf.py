@@ -8,6 +8,7 @@ pieces of one character each, of which none is longer than another.
 from collections.abc import Iterator
 
 from backends.constraint.gbnf_reader import All, Any, GbnfError, One, Part, Rule, Times, read_gbnf
+from backends.constraint.pattern import write_bounds
 from backends.constraint.source import check_size, refuse
 
 _MAX_UNFOLDED = 10_000
@@ -125,19 +126,8 @@ def _write(part: Part, names: dict[str, str]) -> str:
         case Rule():
             return names[part.name]
         case Times():
-            return f"({_write(part.part, names)}){_bounds(part.low, part.high)}"
+            return f"({_write(part.part, names)}){write_bounds(part.low, part.high)}"
         case All():
             return " ".join(_write(each, names) for each in part.parts) or '""'
         case Any():
             return f"({' | '.join(_write(each, names) for each in part.parts)})"
-
-
-def _bounds(low: int, high: int | None) -> str:
-    match low, high:
-        case 0, None:
-            return "*"
-        case 1, None:
-            return "+"
-        case 0, 1:
-            return "?"
-    return f"{{{low},{'' if high is None else high}}}"

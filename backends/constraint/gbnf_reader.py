@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 from backends.constraint.pattern_reader import MAX_REPEAT, character, character_range
+from backends.constraint.scanner import Scanner
 
 _MAX_DEPTH = 40
 _WORD = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
@@ -46,10 +47,9 @@ def read_gbnf(source: str) -> dict[str, Part]:
     return _Reader(source).rules()
 
 
-class _Reader:
+class _Reader(Scanner):
     def __init__(self, source: str) -> None:
-        self._source = source
-        self._at = 0
+        super().__init__(source)
         self._depth = 0
 
     def rules(self) -> dict[str, Part]:
@@ -207,15 +207,6 @@ class _Reader:
                 self._at += 1
             else:
                 return
-
-    def _peek(self, ahead: int = 0) -> str:
-        return self._source[self._at + ahead : self._at + ahead + 1]
-
-    def _take(self, sign: str) -> bool:
-        if self._peek() == sign:
-            self._at += 1
-            return True
-        return False
 
     def _next(self) -> str:
         sign = self._peek()

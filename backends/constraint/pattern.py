@@ -67,14 +67,15 @@ def _write(node: Node) -> str:
             inner = _write(node.node)
             if not isinstance(node.node, Characters):
                 inner = f"(?:{inner})"
-            return inner + _write_bounds(node.low, node.high)
+            return inner + write_bounds(node.low, node.high)
         case Sequence():
             return "".join(f"(?:{_write(n)})" if isinstance(n, Choice) else _write(n) for n in node.nodes)
         case Choice():
             return "|".join(map(_write, node.nodes))
 
 
-def _write_bounds(low: int, high: int | None) -> str:
+def write_bounds(low: int, high: int | None) -> str:
+    """How often, after what repeats; None: without end. Lark writes it as regular expressions do."""
     match low, high:
         case 0, None:
             return "*"

@@ -7,6 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from backends.constraint.scanner import Scanner
+
 MAX_REPEAT = 1000
 """Largest bound of a repetition."""
 _MAX_DEPTH = 40
@@ -59,10 +61,9 @@ def read_pattern(source: str) -> Node:
     return _Reader(source).read()
 
 
-class _Reader:
+class _Reader(Scanner):
     def __init__(self, source: str) -> None:
-        self._source = source
-        self._at = 0
+        super().__init__(source)
         self._depth = 0
 
     def read(self) -> Node:
@@ -265,15 +266,6 @@ class _Reader:
         return code
 
     # --- reading -----------------------------------------------------------------------------------------
-
-    def _peek(self, ahead: int = 0) -> str:
-        return self._source[self._at + ahead : self._at + ahead + 1]
-
-    def _take(self, sign: str) -> bool:
-        if self._peek() == sign:
-            self._at += 1
-            return True
-        return False
 
     def _next(self) -> str:
         character = self._peek()

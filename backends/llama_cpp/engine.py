@@ -207,8 +207,8 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
                     alone = len(tokens) == 1
                     self._costs.measured(step_s, int(alone), 0 if alone else len(tokens))
             self._context.remove(0)
-        for rows in WARM_UP_ROWS if self._speculator is not None else ():
-            if rows <= self._limits.batch_tokens and self._speculator is not None:
+        if self._speculator is not None:
+            for rows in (rows for rows in WARM_UP_ROWS if rows <= self._limits.batch_tokens):
                 self._speculator.measured(rows, self._time_decode(prompt[:rows], 0, wanted=rows))
                 self._context.remove(0)
 

@@ -101,8 +101,7 @@ class LaterGuides:
 
 
 def _cache(model: Model, context: Context, parameters: LlamaCppParameters, path: Path) -> Cache:
-    # Such models keep one state a sequence, not one a token: there is no beginning to share.
-    stateful = C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle)
+    stateful = _is_stateful(model)
     saved = None
     if saves_states(parameters) and not stateful:
         saved = SavedStates(
@@ -121,6 +120,11 @@ def _cache(model: Model, context: Context, parameters: LlamaCppParameters, path:
     )
 
 
+def _is_stateful(model: Model) -> bool:
+    """One state a sequence, not one a token: there is no beginning to share and no way back."""
+    return bool(C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle))
+
+
 def _fingerprint(path: Path, parameters: LlamaCppParameters) -> str:
     """Changes with everything that a saved state depends on."""
     file = path.stat()
@@ -131,8 +135,7 @@ def _fingerprint(path: Path, parameters: LlamaCppParameters) -> str:
 def _speculator(
     model: Model, parameters: LlamaCppParameters, spec: ModelSpec, device: str
 ) -> Speculator | None:
-    cannot_go_back = C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle)
-    if parameters.reproducible or cannot_go_back:
+    if parameters.reproducible or _is_stateful(model):
         return None
     if parameters.draft_model is not None:
         drafter = _draft_model(model, Path(parameters.draft_model.source), parameters, spec, device)

@@ -51,7 +51,7 @@ def configure_logging(config: LogConfig) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-    # These say per request what our own lines say once, chunks with their text.
+    # These say per request what our own lines say once.
     for name in ("uvicorn.access", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
