@@ -29,6 +29,7 @@ from backends.protocol import (
     GenerateParameters,
     Infill,
     Item,
+    Media,
     Text,
     TokenLogprob,
     Tool,
@@ -136,6 +137,8 @@ def _text(item: Item) -> str:
         return "\n".join(message.content for message in item.messages)
     if isinstance(item, Infill):
         return f"{item.prefix}\n{item.suffix}"
+    if isinstance(item, Media):
+        raise JobError("this model takes no files", param="file")
     return " ".join(map(str, item.ids))
 
 

@@ -118,7 +118,15 @@ class Infill(Message, frozen=True):
     suffix: str
 
 
-Item = Text | Tokens | Chat | Infill
+class Media(Message, frozen=True):
+    """A recording or a picture as a person sent it, in whatever container; decoded in the prepare helper."""
+
+    blob: Blob
+    name: str = ""
+    """The file's name as it was sent, for messages to people only."""
+
+
+Item = Text | Tokens | Chat | Infill | Media
 
 
 # --- parameters ---------------------------------------------------------------------------------------
@@ -182,7 +190,60 @@ class DetokenizeParameters(Message, frozen=True):
     """Items are Tokens; control tokens are spelled out."""
 
 
-Parameters = GenerateParameters | EmbedParameters | TokenizeParameters | DetokenizeParameters
+class VoiceActivity(Part, frozen=True):
+    """How speech is told from silence; None: the model's default."""
+
+    threshold: float | None = None
+    """Probability above which a moment is speech, 0 to 1."""
+    prefix_padding_ms: int | None = None
+    """Kept in front of speech."""
+    silence_duration_ms: int | None = None
+    """Silence that ends a stretch of speech."""
+
+
+class TranscribeParameters(Message, frozen=True):
+    """Of transcribe jobs and, into English, of translate jobs; items are Media."""
+
+    language: str = ""
+    """ISO 639-1 code of what is spoken; empty: found out."""
+    prompt: str = ""
+    """Text that is taken to stand before the transcript: names, spelling, style."""
+    temperature: float | None = None
+    """None: greedy, and warmer only where that fails."""
+    word_timestamps: bool = False
+    logprobs: bool = False
+    """Log-probabilities of the transcript's tokens."""
+    voice_activity: VoiceActivity | None = None
+    """Where a recording is cut; None: the model's default."""
+    seed: int | None = None
+
+
+AudioFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+"""pcm: little-endian int16, mono, no header."""
+
+
+class SpeakParameters(Message, frozen=True):
+    """Items are Text. The audio of an item comes as AudioDelta, in order, never in its ItemDone."""
+
+    voice: str = ""
+    """One of the description's voices; empty: the first."""
+    speed: float = 1.0
+    format: AudioFormat = "mp3"
+    language: str = ""
+    """ISO 639-1 code, for voices that speak several; empty: the model's default."""
+    instructions: str = ""
+    """How to speak, for models that understand it."""
+    seed: int | None = None
+
+
+Parameters = (
+    GenerateParameters
+    | EmbedParameters
+    | TokenizeParameters
+    | DetokenizeParameters
+    | TranscribeParameters
+    | SpeakParameters
+)
 
 JobTask = Task | Literal["tokenize", "detokenize"]
 """The last two need no engine: the prepare helper answers them, for whatever task the model serves."""
@@ -360,7 +421,66 @@ class DetokenizeResult(Message, frozen=True):
     text: str
 
 
-Result = GenerationResult | EmbeddingResult | TokenizeResult | DetokenizeResult
+class TranscriptWord(Part, frozen=True):
+    """Times in seconds from the beginning of the recording."""
+
+    word: str
+    start_s: float
+    end_s: float
+    probability: float = 0.0
+
+
+class TranscriptSegment(Part, frozen=True):
+    """A stretch of a transcript. Times in seconds from the recording's beginning; scores as in Whisper."""
+
+    id: int
+    start_s: float
+    end_s: float
+    text: str
+    """As the model wrote it: usually with a space in front."""
+    seek: int = 0
+    """Where the window began in which it was heard, hundredths of a second."""
+    tokens: list[int] = field(default_factory=list)
+    temperature: float = 0.0
+    avg_logprob: float = 0.0
+    compression_ratio: float = 0.0
+    no_speech_prob: float = 0.0
+    words: list[TranscriptWord] = field(default_factory=list)
+    """Empty unless asked for."""
+
+
+class TranscriptionResult(Message, frozen=True):
+    """End of one transcript: always whole, also where its segments went out one by one."""
+
+    text: str
+    language: str
+    duration_s: float
+    """Of the recording."""
+    segments: list[TranscriptSegment] = field(default_factory=list)
+    language_probability: float = 1.0
+    """1 where the request named the language."""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+    """Of the whole transcript; empty unless asked for."""
+
+
+class SpeechResult(Message, frozen=True):
+    """End of one spoken text; its audio has gone out as AudioDelta."""
+
+    duration_s: float
+    input_tokens: int
+    """What the model read of the text: phonemes or tokens."""
+    output_tokens: int
+    """What it made: frames or audio tokens."""
+
+
+Result = (
+    GenerationResult
+    | EmbeddingResult
+    | TokenizeResult
+    | DetokenizeResult
+    | TranscriptionResult
+    | SpeechResult
+)
 
 
 class Started(Message, frozen=True):
@@ -393,6 +513,29 @@ class Delta(Message, frozen=True):
     """Of the tokens that became text, reasoning or calls since the last delta."""
 
 
+class TranscriptDelta(Message, frozen=True):
+    """The next segments of a streamed transcript, in order of time."""
+
+    job_id: str
+    item: int
+    segments: list[TranscriptSegment]
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+class AudioDelta(Message, frozen=True):
+    """The next bytes of a spoken text, encoded: joined in order they are one file in the format asked for.
+
+    At most MAX_AUDIO_DELTA_BYTES; an item's last bytes come before its ItemDone.
+    """
+
+    job_id: str
+    item: int
+    data: bytes
+
+
+MAX_AUDIO_DELTA_BYTES = 1024 * 1024
+
+
 class ItemDone(Message, frozen=True):
     job_id: str
     item: int
@@ -421,7 +564,7 @@ class Requeue(Message, frozen=True):
     job_id: str
 
 
-Output = Started | Delta | ItemDone | Finished | Failed | Requeue
+Output = Started | Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | Failed | Requeue
 
 
 class Description(Message, frozen=True):
@@ -446,6 +589,10 @@ class Description(Message, frozen=True):
     """Largest values of parameters, by their names: `n`, `logprobs` …"""
     adapters: list[str] = field(default_factory=list)
     """LoRA adapters that a request may name."""
+    voices: list[str] = field(default_factory=list)
+    """Voices that a request may name, the default first."""
+    languages: list[str] = field(default_factory=list)
+    """ISO 639-1 codes of what it hears or speaks; empty where that has no meaning or is not known."""
 
 
 class Hello(Message, frozen=True):

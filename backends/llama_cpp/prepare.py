@@ -19,7 +19,18 @@ from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part, Rendered
 from backends.llama_cpp.tokenizer import VocabularyTokenizer
-from backends.protocol import Chat, Constraint, GenerateParameters, Infill, Item, Job, Result, Text, Tokens
+from backends.protocol import (
+    Chat,
+    Constraint,
+    GenerateParameters,
+    Infill,
+    Item,
+    Job,
+    Media,
+    Result,
+    Text,
+    Tokens,
+)
 from backends.tokens import answer
 from config.schema import LlamaCppParameters, ModelSpec
 
@@ -50,6 +61,8 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
     def _prepare_item(self, item: Item, constraint: Constraint | None) -> PreparedPrompt:
         if isinstance(item, Chat):
             return self._prepare_chat(item, constraint)
+        if isinstance(item, Media):
+            raise JobError("this model takes no files", param="file")
         tokens = self._pack(self._tokens(item), "prompt")
         if constraint is None:
             return PreparedPrompt(tokens)

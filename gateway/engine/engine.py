@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from backends.protocol import (
     Abort,
+    AudioDelta,
     Delta,
     Description,
     EmbeddingResult,
@@ -29,6 +30,7 @@ from backends.protocol import (
     Started,
     StepStats,
     Submit,
+    TranscriptDelta,
 )
 from config.schema import BackendConfig, Config, ModelSpec
 from gateway.engine import events
@@ -294,6 +296,9 @@ class Engine:
                     else:
                         open_job.first_at = now
                     open_job.last_at = now
+                    open_job.stream.push(output)
+                case TranscriptDelta() | AudioDelta():
+                    open_job.first_at = open_job.first_at or now
                     open_job.stream.push(output)
                 case ItemDone(result=result):
                     open_job.first_at = open_job.first_at or now

@@ -7,7 +7,19 @@ every decision can be tested by feeding events. What a death does to jobs is in 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
-from backends.protocol import Delta, Failed, Finished, Frame, ItemDone, Job, Output, Requeue, Started
+from backends.protocol import (
+    AudioDelta,
+    Delta,
+    Failed,
+    Finished,
+    Frame,
+    ItemDone,
+    Job,
+    Output,
+    Requeue,
+    Started,
+    TranscriptDelta,
+)
 from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
 from gateway.engine import errors, recovery
 from gateway.engine.events import (
@@ -210,7 +222,7 @@ class Scheduler:
                 worker.aborting.discard(output.job_id)
             return []
         match output:
-            case Delta() | ItemDone():
+            case Delta() | TranscriptDelta() | AudioDelta() | ItemDone():
                 # Without a stream the client sees nothing before the end, so a replay is still possible.
                 entry.sent = entry.job.stream
             case Started():

@@ -7,10 +7,10 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from backends.protocol import Delta, Finished, ItemDone, Job, Result
+from backends.protocol import AudioDelta, Delta, Finished, ItemDone, Job, Result, TranscriptDelta
 from gateway.engine.errors import GatewayError
 
-StreamOutput = Delta | ItemDone | Finished
+StreamOutput = Delta | TranscriptDelta | AudioDelta | ItemDone | Finished
 
 
 class JobStream:
