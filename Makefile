@@ -91,12 +91,12 @@ $(BIN)/python:
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@.ci/install-llama $(ACCELERATOR)
 	@echo "installing; the first time fetches a few hundred megabytes"
-	@$(PIP) -e '.[llm,embeddings]'
+	@$(PIP) -e '.[llm,embeddings,audio]'
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "installing what the tests need"
-	@$(PIP) --quiet -e '.[llm,embeddings,dev]'
+	@$(PIP) --quiet -e '.[llm,embeddings,audio,dev]'
 	@touch $@
 
 # Pins everything that is installed now; a local build of torch loses its tag.

@@ -226,7 +226,7 @@ class SpeakParameters(Message, frozen=True):
     """Items are Text. The audio of an item comes as AudioDelta, in order, never in its ItemDone."""
 
     voice: str = ""
-    """One of the description's voices; empty: the first."""
+    """One of the description's voices or voice aliases; empty: the first voice."""
     speed: float = 1.0
     format: AudioFormat = "mp3"
     language: str = ""
@@ -593,6 +593,8 @@ class Description(Message, frozen=True):
     """Voices that a request may name, the default first."""
     languages: list[str] = field(default_factory=list)
     """ISO 639-1 codes of what it hears or speaks; empty where that has no meaning or is not known."""
+    voice_aliases: dict[str, str] = field(default_factory=dict)
+    """Other names that a request may give a voice, and the voice that it then gets."""
 
 
 class Hello(Message, frozen=True):

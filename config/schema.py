@@ -211,6 +211,44 @@ class SentenceParameters(Settings, frozen=True, kw_only=True):
     """What integer input means: the model's own ids, or OpenAI cl100k ids that are decoded to text first."""
 
 
+VoiceName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+OPENAI_VOICES = (
+    *("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable"),
+    *("marin", "nova", "onyx", "sage", "shimmer", "verse"),
+)
+"""Names that clients of OpenAI's API send."""
+
+
+class SpeechParameters(Settings, frozen=True, kw_only=True):
+    """How a voice model is used, whichever it is."""
+
+    voice_aliases: dict[str, str] = field(default_factory=lambda: dict.fromkeys(OPENAI_VOICES, ""))
+    """Other names for voices; empty: the default voice. OpenAI's names count unless this is given."""
+    max_streams: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Texts spoken in turns; more wait."""
+    n_threads: Positive | Literal["auto"] = "auto"
+    """Threads for computing; auto: this process's cores."""
+
+
+class HibariVoice(WeightsFile, frozen=True, kw_only=True):
+    """A further voice of hibari, as an ONNX file."""
+
+    name: VoiceName
+    british: bool = False
+    """Read by British rules of pronunciation."""
+
+
+class HibariParameters(SpeechParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: hibari`."""
+
+    voice: VoiceName = "heart"
+    """Name of the voice that is the model's own file: the default voice."""
+    british: bool = False
+    """That voice is read by British rules of pronunciation."""
+    voices: list[HibariVoice] = field(default_factory=list)
+
+
 class ModelSpec(Settings, frozen=True, kw_only=True):
     """One model that the gateway serves."""
 

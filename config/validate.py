@@ -12,6 +12,7 @@ from msgspec import Struct
 from config.errors import ConfigError, unknown_key
 from config.schema import (
     Config,
+    HibariParameters,
     LlamaCppEmbeddingParameters,
     LlamaCppParameters,
     ModelSpec,
@@ -21,6 +22,7 @@ from config.schema import (
 PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},
     "sentence": {"embed": SentenceParameters},
+    "hibari": {"speak": HibariParameters},
 }
 """Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 

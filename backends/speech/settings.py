@@ -1,0 +1,44 @@
+"""What the settings of all voice backends have in common, made into what preparers and descriptions need."""
+
+import os
+
+from backends.protocol import Description
+from backends.speech.prepare import Repertoire
+from config.schema import SpeechParameters
+
+HONOURED = ["voice", "speed", "response_format", "stream_format", "seed", "language"]
+"""Of a speech request's parameters."""
+
+
+def aliases(settings: SpeechParameters, voices: list[str]) -> dict[str, str]:
+    """Other names of voices, each with the voice it means. Raises ValueError where there is no such voice."""
+    meant = {alias: voice or voices[0] for alias, voice in settings.voice_aliases.items()}
+    for alias, voice in meant.items():
+        if voice not in voices:
+            raise ValueError(
+                f"voice_aliases.{alias}: there is no voice {voice!r}; there are: {', '.join(voices)}"
+            )
+    return {alias: voice for alias, voice in meant.items() if alias not in voices}
+
+
+def cores(asked: int | str) -> int:
+    """`n_threads` as a number; auto: this process's cores."""
+    if isinstance(asked, int):
+        return asked
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def description(
+    repertoire: Repertoire, memory_bytes: int, licence: str | None, details: dict[str, str]
+) -> Description:
+    return Description(
+        tasks=["speak"],
+        parameters=list(HONOURED),
+        memory_bytes=memory_bytes,
+        licence=licence or "",
+        details=details,
+        voices=list(repertoire.voices),
+        voice_aliases=dict(repertoire.aliases),
+        languages=list(repertoire.languages),
+    )
