@@ -6,18 +6,23 @@ HTTP status: the first outputs are awaited before the headers go out. Later ones
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 
 from litestar.types import Receive, Scope, Send
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette.sse import AppStatus, SendTimeoutError
 
 from backends.protocol import CallDelta, Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
-from gateway.http.disconnect import ClientGone, cut_off, until_disconnect
+from gateway.http.disconnect import cut_off
 from gateway.http.errors import error_frame
-from gateway.http.sse import ClientStuck, EventSource
 from gateway.telemetry.logging import log
+
+# The engine ends every stream, at the latest when the drain time is over; the library would cut them off
+# half a second after SIGTERM.
+AppStatus.enable_automatic_graceful_drain = False
 
 
 class Chunks(Protocol):
@@ -27,6 +32,13 @@ class Chunks(Protocol):
     def delta(self, delta: Delta) -> bytes: ...
     def finish(self, item: int, result: GenerationResult) -> bytes: ...
     def closing(self, results: Sequence[GenerationResult]) -> bytes: ...
+
+
+class _Nothing(ServerSentEvent):
+    """An event without a byte: servers send nothing for it."""
+
+    def encode(self) -> bytes:
+        return b""
 
 
 class EventStream:
@@ -44,40 +56,47 @@ class EventStream:
         self._chunks = chunks
         self._timeouts = timeouts
         self._results: dict[int, GenerationResult] = {}
+        self._silent = True
+        """Since a keep-alive was last asked for."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        timeouts = self._timeouts
-        async with self._stream:
+        response = EventSourceResponse(
+            self._events(),
+            sep="\n",
+            ping=self._timeouts.keepalive_s,
+            ping_message_factory=self._keepalive,
+            send_timeout=self._timeouts.send_s,
+        )
+        async with self._stream:  # leaving it aborts the job
             try:
-                with until_disconnect(receive):
-                    async with EventSource.opened(
-                        scope, send, send_s=timeouts.send_s, keepalive_s=timeouts.keepalive_s
-                    ) as source:
-                        await source.finish(await self._send_all(source))
-            except ClientGone:
-                pass  # leaving the stream aborts the job
-            except ClientStuck:
+                await response(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
+            except* SendTimeoutError:  # a group where a keep-alive is stuck at the same moment
                 log.info("client stopped reading", job=self._stream.job.id)
                 await cut_off(scope)
             finally:
                 await _drop(self._first)
 
-    async def _send_all(self, source: EventSource) -> bytes:
-        """Sends everything but the last events, which it returns."""
+    async def _events(self) -> AsyncIterator[bytes]:
+        """What came together goes out together; the library passes bytes through as they are."""
         try:
             outputs = await self._first
             events = self._chunks.opening()
             while True:
                 events += b"".join(map(self._frame, outputs))
+                self._silent = False
+                yield events
                 if isinstance(outputs[-1], Finished):
-                    return events
-                await source.send(events)
+                    break
                 events = b""
                 outputs = await self._stream.next()
-        except ClientStuck:
-            raise
         except Exception as error:  # the edge of the response: the status has gone out
-            return error_frame(error)
+            yield error_frame(error)
+        yield b""  # a client that takes the last events has `send_s` for them: the end itself has no deadline
+
+    def _keepalive(self) -> ServerSentEvent:
+        """Asked for every `keepalive_s`."""
+        silent, self._silent = self._silent, True
+        return ServerSentEvent(comment="keepalive", sep="\n") if silent else _Nothing()
 
     def _frame(self, output: StreamOutput) -> bytes:
         if isinstance(output, Delta):

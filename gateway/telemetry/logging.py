@@ -51,8 +51,8 @@ def configure_logging(config: LogConfig) -> None:
         logger = logging.getLogger(name)
         logger.handlers = []
         logger.propagate = True
-    # These say per request what our own lines say once.
-    for name in ("uvicorn.access", "httpx", "httpcore", "asyncio"):
+    # These say per request and per chunk what our own lines say once, chunks with their text.
+    for name in ("uvicorn.access", "sse_starlette", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -78,3 +78,9 @@ def test_what_is_below_the_level_is_left_out(capsys: pytest.CaptureFixture[str])
     logging.getLogger("uvicorn.error").info("quiet")
     structlog.get_logger("x").warning("loud")
     assert [line["event"] for line in lines(capsys)] == ["loud"]
+
+
+def test_chunks_are_never_logged(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(LogConfig(format="json", level="debug"))
+    logging.getLogger("sse_starlette.sse").debug("chunk: %s", SECRET)
+    assert lines(capsys) == []
