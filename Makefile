@@ -15,6 +15,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -c constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
+# Side by side: they need no more than a processor each. The others start servers and models of their own.
+UNIT_TESTS = $(BIN)/python -m pytest tests/unit -n auto
 CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -35,10 +37,15 @@ test: $(INSTALLED_DEV)
 	@.ci/install-chromium
 	@$(BIN)/llm-cortex pull --all >/dev/null
 	$(MAKE) --no-print-directory lint
+ifeq ($(PYTEST_ARGS),)
+	$(UNIT_TESTS)
+	$(BIN)/python -m pytest tests --ignore=tests/unit
+else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+endif
 
 check: $(INSTALLED_DEV) lint
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(UNIT_TESTS) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(INSTALLED_DEV)
