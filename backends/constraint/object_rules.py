@@ -7,7 +7,7 @@ only up to a length.
 from backends.constraint.keyword import ANNOTATIONS, Keyword
 from backends.constraint.source import Json
 
-_MAX_OPTIONAL = 400
+MAX_OPTIONAL = 400
 """Optional properties of one object: with more of them the engine gives up in the middle of an answer."""
 
 
@@ -16,8 +16,8 @@ def properties(keyword: Keyword) -> None:
     for name in schemas:
         keyword.check_name(name)
     optional = len(set(schemas) - keyword.names("required"))
-    if optional > _MAX_OPTIONAL:
-        raise keyword.refuse(f"at most {_MAX_OPTIONAL} properties may be optional, here are {optional}")
+    if optional > MAX_OPTIONAL:
+        raise keyword.refuse(f"at most {MAX_OPTIONAL} properties may be optional, here are {optional}")
     keyword.write(schemas)
 
 

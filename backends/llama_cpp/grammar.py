@@ -69,7 +69,7 @@ class GrammarCompiler:
         return lark
 
     def _schema(self, source: str, place: str) -> str:
-        schema = translate_schema(source, place)
+        schema = translate_schema(source, place, closed=True)
         reason = self._try(LLMatcher.grammar_from_json_schema(schema))
         if reason:
             where = find_culprit(source, place, lambda part: bool(self._try_schema(part)))

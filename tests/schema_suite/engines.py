@@ -78,13 +78,21 @@ class Llguidance:
 
 
 class Ours(Llguidance):
-    """The same behind this project's checks and rewriting."""
+    """The same behind this project's checks and rewriting, objects as open as the schema leaves them."""
+
+    closed = False
 
     def prepare(self, schema: str) -> str:
         try:
-            return translate_schema(schema, "schema")
+            return translate_schema(schema, "schema", closed=self.closed)
         except JobError as error:
             raise Refused(error.message) from None
+
+
+class OursClosed(Ours):
+    """As answers are written: without names that the schema does not speak of, which narrows it by design."""
+
+    closed = True
 
 
 class LlamaCpp:
@@ -184,6 +192,7 @@ def wait_until(ready: Callable[[], bool]) -> None:
 
 ENGINES: dict[str, Callable[[Path], Engine]] = {
     "ours": Ours,
+    "ours-closed": OursClosed,
     "llguidance": Llguidance,
     "llama-cpp-python": LlamaCpp,
     "llama-server": LlamaServer,

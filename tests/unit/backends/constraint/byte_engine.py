@@ -22,8 +22,8 @@ def matcher_of(lark: str, others: Mapping[str, str] | None = None) -> LLMatcher:
     return matcher
 
 
-def schema_matcher(schema: object) -> LLMatcher:
-    return matcher_of(f"start: %json {translate_schema(json.dumps(schema), 'schema')}")
+def schema_matcher(schema: object, *, closed: bool = False) -> LLMatcher:
+    return matcher_of(f"start: %json {translate_schema(json.dumps(schema), 'schema', closed=closed)}")
 
 
 def accepts(matcher: LLMatcher, text: str) -> bool:
