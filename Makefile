@@ -35,6 +35,7 @@ install: $(INSTALLED)
 
 test: $(INSTALLED_DEV)
 	@.ci/install-chromium
+	@.ci/install-xtts
 	@$(BIN)/llm-cortex pull --all >/dev/null
 	$(MAKE) --no-print-directory lint
 ifeq ($(PYTEST_ARGS),)

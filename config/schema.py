@@ -249,6 +249,30 @@ class HibariParameters(SpeechParameters, frozen=True, kw_only=True):
     voices: list[HibariVoice] = field(default_factory=list)
 
 
+class XttsParameters(SpeechParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: xtts`. None: what the checkpoint's own config says."""
+
+    voices_dir: str
+    """Folder of recordings, as an absolute path: a file is a voice, and so is a folder of files."""
+    voice: str = ""
+    """The default voice; empty: the first by name."""
+    latents_dir: str | None = None
+    """Where what is made of recordings is kept, as an absolute path; default: `.latents` in voices_dir."""
+    language: str = "en"
+    """Of texts whose request names none, ISO 639-1."""
+    config: WeightsFile | None = None
+    """config.json of the checkpoint; default: beside the weights."""
+    vocab: WeightsFile | None = None
+    """vocab.json of the checkpoint; default: beside the weights."""
+    temperature: Annotated[float, Meta(gt=0, le=2)] | None = None
+    top_k: Positive | None = None
+    top_p: Fraction | None = None
+    repetition_penalty: Annotated[float, Meta(ge=1, le=100)] | None = None
+    length_penalty: float | None = None
+    stream_chunk_tokens: Annotated[int, Meta(ge=5, le=600)] = 20
+    """Audio tokens in a stretch of sound; 20 are 0.93 s."""
+
+
 class ModelSpec(Settings, frozen=True, kw_only=True):
     """One model that the gateway serves."""
 

@@ -17,12 +17,14 @@ from config.schema import (
     LlamaCppParameters,
     ModelSpec,
     SentenceParameters,
+    XttsParameters,
 )
 
 PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},
     "sentence": {"embed": SentenceParameters},
     "hibari": {"speak": HibariParameters},
+    "xtts": {"speak": XttsParameters},
 }
 """Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 
@@ -38,6 +40,8 @@ SAMPLING_DEFAULTS = (
     "repeat_last_n",
     "max_tokens",
 )
+_FOLDERS = ("prefix_disk", "voices_dir", "latents_dir")
+"""Settings that are folders."""
 _SHA256_DIGITS = 64
 
 
@@ -129,7 +133,7 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
         problems = list(check(model.parameters, next(iter(expected)), f"{path}.parameters"))
         yield from problems or [
             *_adapters(model, f"{path}.parameters.adapters"),
-            *_prefix_disk(model, f"{path}.parameters.prefix_disk"),
+            *_absolute_paths(model, f"{path}.parameters"),
         ]
     elif expected:
         yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
@@ -149,10 +153,11 @@ def _parameters_types(model: ModelSpec) -> dict[type[Struct], str]:
     return {by_task[task]: task for task in model.tasks if task in by_task}
 
 
-def _prefix_disk(model: ModelSpec, path: str) -> Iterator[str]:
-    folder = model.parameters.get("prefix_disk")
-    if folder is not None and not folder.startswith("/"):
-        yield f"{path}: expected an absolute path"
+def _absolute_paths(model: ModelSpec, path: str) -> Iterator[str]:
+    for name in _FOLDERS:
+        folder = model.parameters.get(name)
+        if folder is not None and not folder.startswith("/"):
+            yield f"{path}.{name}: expected an absolute path"
 
 
 def _adapters(model: ModelSpec, path: str) -> Iterator[str]:

@@ -49,7 +49,7 @@ class HibariBackend(Backend[SpeechItem]):
         memory_bytes = RUNTIME_BYTES + _VOICE_BYTES * sum(
             file.stat().st_size for file, _ in self.files.values()
         )
-        return description(self.repertoire, memory_bytes, self.spec.licence, {"sample_rate": "24000"})
+        return description(self.repertoire, memory_bytes, self.spec, {"sample_rate": "24000"})
 
     def preparer(self) -> SpeechPreparer:
         from backends.hibari.prepare import HibariPreparer

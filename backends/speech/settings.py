@@ -1,10 +1,11 @@
 """What the settings of all voice backends have in common, made into what preparers and descriptions need."""
 
 import os
+from collections.abc import Sequence
 
 from backends.protocol import Description
 from backends.speech.prepare import Repertoire
-from config.schema import SpeechParameters
+from config.schema import ModelSpec, SpeechParameters
 
 HONOURED = ["voice", "speed", "response_format", "stream_format", "seed", "language"]
 """Of a speech request's parameters."""
@@ -30,14 +31,22 @@ def cores(asked: int | str) -> int:
 
 
 def description(
-    repertoire: Repertoire, memory_bytes: int, licence: str | None, details: dict[str, str]
+    repertoire: Repertoire,
+    memory_bytes: int,
+    spec: ModelSpec,
+    details: dict[str, str],
+    device_kinds: Sequence[str] = ("cpu",),
 ) -> Description:
+    """What the model can do. Raises ValueError for `defaults`, of which a voice has none."""
+    if spec.defaults:
+        raise ValueError(f"defaults: {next(iter(spec.defaults))} means nothing here; see `parameters`")
     return Description(
         tasks=["speak"],
         parameters=list(HONOURED),
         memory_bytes=memory_bytes,
-        licence=licence or "",
+        licence=spec.licence or "",
         details=details,
+        device_kinds=list(device_kinds),
         voices=list(repertoire.voices),
         voice_aliases=dict(repertoire.aliases),
         languages=list(repertoire.languages),

@@ -7,8 +7,10 @@ import re
 
 from gateway.weights.errors import LicenceRefused
 
-# cc-by-nc-4.0, CC BY-NC-SA, cpml (XTTS), "non-commercial", qwen-research, "research only" …
-_RESTRICTED = re.compile(r"(\bcc[- ]by[- ]nc)|(\bcpml\b)|(non[- ]?commercial)|research|(-nc\b)", re.I)
+# cc-by-nc-4.0, CC BY-NC-SA, cpml or coqui-public-model-license (XTTS), "non-commercial", qwen-research …
+_RESTRICTED = re.compile(
+    r"(\bcc[- ]by[- ]nc)|(\bcpml\b)|(coqui-public)|(non[- ]?commercial)|research|(-nc\b)", re.I
+)
 
 
 def forbids_commercial_use(licence: str) -> bool:

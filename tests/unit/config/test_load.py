@@ -48,6 +48,14 @@ def test_every_example_is_right(example: Path) -> None:
     assert load_config(example, {}).models
 
 
+def test_folders_in_parameters_are_absolute(file: Path) -> None:
+    text = """
+models:
+  - {name: m, backend: xtts, tasks: [speak], source: x, parameters: {voices_dir: voices, latents_dir: /tmp}}
+"""
+    assert problems(file, text) == ["models[0].parameters.voices_dir: expected an absolute path"]
+
+
 def test_there_are_examples() -> None:
     assert {path.name for path in EXAMPLES} >= {"cpu.yaml", "gpu.yaml", "network.yaml"}
 

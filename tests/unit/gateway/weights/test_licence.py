@@ -10,6 +10,7 @@ RESTRICTED = [
     "CC BY-NC-SA 4.0",
     "cpml",
     "CPML",
+    "coqui-public-model-license",
     "Non-Commercial",
     "noncommercial",
     "qwen-research",
