@@ -283,6 +283,9 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             batch.clear()
             for sequence, tokens in work:
                 end = sequence.held + tokens
+                if tokens == 1 and end == sequence.length and not sequence.draft:
+                    batch.add_one(sequence.seq_id, int(sequence.history[sequence.held]), sequence.held)
+                    continue
                 part = sequence.history[sequence.held : end]
                 if sequence.draft:
                     part = np.concatenate([part, np.array(sequence.draft, dtype=np.int32)])

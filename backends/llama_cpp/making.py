@@ -11,7 +11,7 @@ from backends.llama_cpp.answer import GrowingAnswer
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.guide import Guide, GuideError, Guides
 from backends.llama_cpp.model import TokenArray, Vocabulary
-from backends.llama_cpp.sampling import build_chain, choose_seed, resolve
+from backends.llama_cpp.sampling import Sampling, build_chain, choose_seed, greedy, resolve
 from backends.llama_cpp.sequence import JobState, Sequence
 from backends.protocol import GenerateParameters
 
@@ -55,6 +55,8 @@ class SequenceMaker:
     ) -> Sequence:
         """`number`: which of several answers to the same item it is."""
         parameters = state.parameters
+        sampling = resolve(parameters, self._defaults)
+        bias = self._bias(parameters)
         room = self._context_length - len(prompt)
         wanted = parameters.max_tokens or int(self._defaults.get("max_tokens", room))
         return Sequence(
@@ -63,7 +65,8 @@ class SequenceMaker:
             prompt,
             max(min(wanted, room), 1),
             GrowingAnswer(state.job.id, index, item.format, parameters.stop, streams=state.job.stream),
-            make_chain=self._chain_maker(parameters, prompt, number),
+            make_chain=self._chain_maker(sampling, bias, parameters.seed, prompt, number),
+            greedy=greedy(sampling, bias),
             make_guide=lambda: self._guide(item),
             key=key,
             echo=item.echo,
@@ -98,14 +101,16 @@ class SequenceMaker:
             raise GuideError("this model follows no grammar")
         return self._guides.guide(item.grammar, item.triggers, item.format)
 
-    def _chain_maker(
-        self, parameters: GenerateParameters, prompt: TokenArray, number: int
-    ) -> Callable[[], Any]:
-        sampling = resolve(parameters, self._defaults)
+    def _bias(self, parameters: GenerateParameters) -> dict[int, float]:
         bias = dict(parameters.logit_bias) | dict.fromkeys(self._suppressed, -np.inf)
         if parameters.ignore_eos:
             bias |= dict.fromkeys(self._end_tokens, -np.inf)
-        seed = choose_seed(None if parameters.seed is None else parameters.seed + number)
+        return bias
+
+    def _chain_maker(
+        self, sampling: Sampling, bias: Mapping[int, float], seed: int | None, prompt: TokenArray, number: int
+    ) -> Callable[[], Any]:
+        chosen = choose_seed(None if seed is None else seed + number)
         window = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else len(prompt)
 
         def make_chain() -> Any:
@@ -113,7 +118,7 @@ class SequenceMaker:
             return build_chain(
                 sampling,
                 bias,
-                seed=seed,
+                seed=chosen,
                 n_vocab=self._vocabulary_size,
                 n_ctx=self._context_length,
                 prompt=tail,

@@ -179,6 +179,7 @@ class Context:
         """Cells that one sequence may hold."""
         self.n_seq_max = int(params.n_seq_max)
         self._memory = C.llama_get_memory(self.handle)
+        self._row_type = ctypes.c_float * model.vocabulary.size
 
     def decode(self, batch: Any) -> int:
         """0: done. 1: no room in the cache, nothing changed. 2 or negative: failed, perhaps half done."""
@@ -198,8 +199,11 @@ class Context:
 
     def live_logits(self, row: int) -> npt.NDArray[np.float32]:
         """A batch row's logits as `sample` will see them, until the next decode."""
-        pointer = C.llama_get_logits_ith(self.handle, row)
-        return np.ctypeslib.as_array(pointer, shape=(self.model.vocabulary.size,))
+        first = C.llama_get_logits_ith(self.handle, row).contents
+        # np.ctypeslib.as_array makes a new type for each call, which takes longer than looking at all logits.
+        values: Any = self._row_type.from_address(ctypes.addressof(first))
+        logits: npt.NDArray[np.float32] = np.frombuffer(values, dtype=np.float32)
+        return logits
 
     def copy(self, source: int, target: int, end: int = -1) -> None:
         """Let `target`, which is empty, hold the first `end` positions of `source` too (-1: all).

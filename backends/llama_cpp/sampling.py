@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from msgspec import Struct
 
 from backends.protocol import GenerateParameters
@@ -79,6 +81,28 @@ def choose_seed(seed: int | None) -> int:
     """The request's seed in 32 bits, or a random one."""
     wanted = secrets.randbits(32) if seed is None else seed & 0xFFFFFFFF
     return wanted if wanted != _RANDOM_SEED else 0
+
+
+class Greedy:
+    """What a chain of bias and greedy sampler chooses, without its copy of the whole vocabulary."""
+
+    def __init__(self, bias: Mapping[int, float]) -> None:
+        self._tokens = np.array(list(bias), dtype=np.intp)
+        self._biases = np.array(list(bias.values()), dtype=np.float32)
+
+    def choose(self, logits: npt.NDArray[np.float32]) -> int:
+        """The most likely token, of equals the first. Biases are added to `logits`: a row is for one call."""
+        if len(self._tokens):
+            logits[self._tokens] += self._biases
+        return int(logits.argmax())
+
+
+def greedy(sampling: Sampling, bias: Mapping[int, float]) -> Greedy | None:
+    """None where a chain is needed: chance plays a part, or what was written counts."""
+    repeats = sampling.repeat_penalty != 1.0 and sampling.repeat_last_n != 0
+    if sampling.temperature > 0.0 or repeats or sampling.frequency_penalty or sampling.presence_penalty:
+        return None
+    return Greedy(bias)
 
 
 def build_chain(

@@ -13,6 +13,7 @@ from backends.llama_cpp.answer import FinishReason, GrowingAnswer
 from backends.llama_cpp.cache import Holder
 from backends.llama_cpp.guide import Guide
 from backends.llama_cpp.model import TokenArray
+from backends.llama_cpp.sampling import Greedy
 from backends.protocol import Delta, GenerateParameters, GenerationResult, Job, TokenLogprob
 
 
@@ -43,6 +44,7 @@ class Sequence:
         *,
         make_chain: Callable[[], Any],
         make_guide: Callable[[], Guide | None],
+        greedy: Greedy | None = None,
         key: str = "",
         echo: str = "",
         visible: frozenset[int] = frozenset(),
@@ -62,6 +64,8 @@ class Sequence:
         """What its cells depend on beside its tokens: the adapters."""
         self.chain: Any = None
         self.make_chain = make_chain
+        self.greedy = greedy
+        """Chooses as its chain would, where that is simple."""
         self.guide: Guide | None = None
         self.make_guide = make_guide
         self.answer = answer

@@ -81,7 +81,10 @@ class Writer:
         logits = self._context.logits(row) if sequence.logprobs is not None else None
         if guide is not None and guide.forbids:
             guide.mask(self._context.live_logits(row))
-        token = self._context.sample(sequence.chain, row)
+        if sequence.greedy is not None:
+            token = sequence.greedy.choose(self._context.live_logits(row))
+        else:
+            token = self._context.sample(sequence.chain, row)
         if token in self._end_tokens:
             sequence.finish_reason = "stop"
             return token

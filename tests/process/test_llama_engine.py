@@ -306,3 +306,13 @@ def test_other_tasks_are_refused_by_name(smollm2_path: Path) -> None:
 def test_the_preparer_and_the_engine_agree_on_the_context(llm: Llm) -> None:
     assert isinstance(llm.preparer, LlamaPreparer)
     assert llm.preparer._context_length == llm.engine._maker._context_length == 4096
+
+
+def test_greedy_answers_are_those_of_the_sampler_chain(llm: Llm) -> None:
+    """A window of no tokens switches a penalty off; one of a factor near 1 keeps the chain."""
+    vocabulary = llm.engine._model.vocabulary
+    bias = {int(vocabulary.tokenize(" Paris", parse_special=False)[0]): -3.0}
+    for settings in ({}, {"logit_bias": bias}, {"ignore_eos": True}):
+        quick = llm.ask(CAPITAL, logprobs=0, **settings)
+        chain = llm.ask(CAPITAL, logprobs=0, repeat_penalty=1.0 + 1e-7, **settings)
+        assert [one.id for one in quick.logprobs] == [one.id for one in chain.logprobs]

@@ -43,9 +43,33 @@ def test_what_does_not_fit_is_refused(seq_id: int, tokens: np.ndarray, position:
 @pytest.mark.parametrize("token", [-1, 100])
 def test_a_token_outside_the_vocabulary_is_refused(token: int) -> None:
     batch = Batch(4, n_seq_max=2, n_vocab=100)
-    batch.add(0, ids(1, token), 0, want_last=True)
+    batch.add_one(0, 5, 0)
     with pytest.raises(ValueError, match="outside the vocabulary"):
-        batch.check()
+        batch.add(0, ids(1, token), 1, want_last=True)
+    with pytest.raises(ValueError, match="none of the vocabulary"):
+        batch.add_one(0, token, 1)
+    assert rows(batch) == [(5, 0, 0, 1)]
+
+
+def test_a_row_by_itself_is_the_same_as_a_sequence_of_one() -> None:
+    one, many = (Batch(4, n_seq_max=4, n_vocab=100) for _ in range(2))
+    for index, (seq_id, token, position) in enumerate([(2, 7, 5), (0, 99, 0), (3, 0, 9)]):
+        assert one.add_one(seq_id, token, position) == index
+        assert many.add(seq_id, ids(token), position, want_last=1) == index
+    assert rows(one) == rows(many)
+
+
+@pytest.mark.parametrize(("seq_id", "position"), [(4, 0), (-1, 0), (0, -1)])
+def test_a_row_out_of_place_is_refused(seq_id: int, position: int) -> None:
+    with pytest.raises(ValueError, match="no sequence"):
+        Batch(4, n_seq_max=4, n_vocab=100).add_one(seq_id, 1, position)
+
+
+def test_a_row_too_many_is_refused() -> None:
+    batch = Batch(1, n_seq_max=1, n_vocab=100)
+    batch.add_one(0, 1, 0)
+    with pytest.raises(ValueError, match="one too many"):
+        batch.add_one(0, 1, 1)
 
 
 def test_an_empty_batch_is_refused() -> None:

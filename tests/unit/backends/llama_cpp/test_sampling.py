@@ -1,6 +1,13 @@
 """Which value wins, and what a chain is made of, in which order."""
 
+import ctypes
+from typing import Any
+
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from backends.llama_cpp.library import C
 from backends.llama_cpp.sampling import (
@@ -9,6 +16,7 @@ from backends.llama_cpp.sampling import (
     check_defaults,
     choose_seed,
     free_chain,
+    greedy,
     resolve,
 )
 from backends.protocol import GenerateParameters
@@ -62,3 +70,47 @@ def test_a_seed_is_used_as_it_is_and_never_means_random(seed: int, used: int) ->
 
 def test_without_a_seed_every_choice_differs() -> None:
     assert len({choose_seed(None) for _ in range(8)}) > 1
+
+
+def chosen(chain: Any, logits: NDArray[np.float32]) -> int:
+    """By a chain, as llama_sampler_sample asks it."""
+    data = (C.llama_token_data * len(logits))(*((i, value, 0.0) for i, value in enumerate(logits.tolist())))
+    candidates = C.llama_token_data_array(data, len(logits), -1, False)
+    C.llama_sampler_apply(chain, ctypes.byref(candidates))
+    return int(data[candidates.selected].id)
+
+
+_VALUES = st.sampled_from([-np.inf, -2.0, 0.0, 1.0, 1.5, 3.0])
+
+
+@given(
+    st.lists(_VALUES, min_size=8, max_size=8),
+    st.dictionaries(st.integers(0, 7), st.sampled_from([-np.inf, -1.5, 0.5, 2.0])),
+)
+def test_without_a_chain_the_same_token_is_chosen(values: list[float], bias: dict[int, float]) -> None:
+    """Many are equal, and some are forbidden."""
+    sampling = Sampling(temperature=0.0)
+    logits = np.array(values, dtype=np.float32)
+    chain = build_chain(sampling, bias, seed=1, n_vocab=len(logits), n_ctx=64, prompt=[])
+    expected = chosen(chain, logits)
+    free_chain(chain)
+    choice = greedy(sampling, bias)
+    assert choice is not None
+    assert choice.choose(logits.copy()) == expected
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        Sampling(),
+        Sampling(temperature=0.0, repeat_penalty=1.1),
+        Sampling(temperature=0.0, frequency_penalty=0.1),
+        Sampling(temperature=0.0, presence_penalty=-0.1),
+    ],
+)
+def test_chance_and_penalties_need_a_chain(sampling: Sampling) -> None:
+    assert greedy(sampling, {}) is None
+
+
+def test_a_penalty_that_looks_at_nothing_needs_none() -> None:
+    assert greedy(Sampling(temperature=0.0, repeat_penalty=1.1, repeat_last_n=0), {}) is not None
