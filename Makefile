@@ -104,7 +104,7 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "installing what the tests need"
-	@$(PIP) --quiet -e '.[llm,embeddings,audio,dev]'
+	@$(PIP) --quiet -e '.[llm,embeddings,audio,piper,dev]'
 	@touch $@
 
 # Pins everything that is installed now; a local build of torch loses its tag.

@@ -249,6 +249,13 @@ class HibariParameters(SpeechParameters, frozen=True, kw_only=True):
     voices: list[HibariVoice] = field(default_factory=list)
 
 
+class PiperParameters(SpeechParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: piper`."""
+
+    voice: str = ""
+    """The default of several speakers, or another name for a single one; empty: as the files say."""
+
+
 class XttsParameters(SpeechParameters, frozen=True, kw_only=True):
     """`parameters:` of a model with `backend: xtts`. None: what the checkpoint's own config says."""
 

@@ -16,6 +16,7 @@ from config.schema import (
     LlamaCppEmbeddingParameters,
     LlamaCppParameters,
     ModelSpec,
+    PiperParameters,
     SentenceParameters,
     XttsParameters,
 )
@@ -25,6 +26,7 @@ PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "sentence": {"embed": SentenceParameters},
     "hibari": {"speak": HibariParameters},
     "xtts": {"speak": XttsParameters},
+    "piper": {"speak": PiperParameters},
 }
 """Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 

@@ -27,6 +27,7 @@ class Repertoire(Struct, frozen=True):
     """Other names of voices."""
     languages: Sequence[str]
     """ISO 639-1 codes, the default first."""
+    honours_seed: bool = True
 
 
 class SpeechPreparer(Preparer[SpeechItem]):
@@ -39,6 +40,8 @@ class SpeechPreparer(Preparer[SpeechItem]):
             raise JobError("this model only speaks", param="model")
         voice, language = self._voice(asked.voice), self._language(asked.language)
         _check(asked)
+        if asked.seed is not None and not self._repertoire.honours_seed:
+            raise JobError("This model cannot follow a `seed`.", param="seed")
         items = []
         for item in job.items:
             if not isinstance(item, Text):

@@ -42,7 +42,7 @@ def description(
         raise ValueError(f"defaults: {next(iter(spec.defaults))} means nothing here; see `parameters`")
     return Description(
         tasks=["speak"],
-        parameters=list(HONOURED),
+        parameters=[name for name in HONOURED if name != "seed" or repertoire.honours_seed],
         memory_bytes=memory_bytes,
         licence=spec.licence or "",
         details=details,
