@@ -37,6 +37,9 @@ class OutOfMemory(Exception):
 class PreparedItem(Struct, array_like=True):
     """Base of what a preparer hands to the engine for one item; msgpack-encodable."""
 
+    def discard(self) -> None:  # most hold nothing else
+        """Called where nobody takes the item: remove what it holds outside itself, such as a file."""
+
 
 P = TypeVar("P", bound=PreparedItem)
 

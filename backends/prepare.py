@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from backends.base import JobError, Preparer
 from backends.process import die_with_parent, open_backend
-from backends.protocol import FrameBuffer, Job, Load, Message, Result, encode_frame
+from backends.protocol import FrameBuffer, Job, Load, Media, Message, Result, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -198,7 +198,7 @@ class PrepareStage:
             body = self._exchange(self._channel, job)
         except TimeoutError:
             self._kill_helper()
-            limit = self._load.prepare_timeout_s
+            limit = self._limit_s(job)
             return Refused(job.id, f"preparing the request took over {limit:g} s", code="prepare_timeout")
         except OSError:
             body = None
@@ -210,8 +210,8 @@ class PrepareStage:
 
     def _exchange(self, channel: FrameSocket, job: Job) -> bytes | None:
         """Send the job and wait for the answer, until its deadline or until nobody wants it any more."""
-        deadline = time.monotonic() + self._load.prepare_timeout_s
-        channel.sock.settimeout(self._load.prepare_timeout_s)
+        deadline = time.monotonic() + self._limit_s(job)
+        channel.sock.settimeout(self._limit_s(job))
         channel.send(job)
         while True:
             channel.sock.settimeout(_CANCEL_POLL_S)
@@ -220,6 +220,11 @@ class PrepareStage:
             except TimeoutError:
                 if time.monotonic() >= deadline or job.id in self._cancelled:
                     raise
+
+    def _limit_s(self, job: Job) -> float:
+        """Media have to be decoded, which takes longer than reading text."""
+        media = any(isinstance(item, Media) for item in job.items)
+        return self._load.media_prepare_timeout_s if media else self._load.prepare_timeout_s
 
     def _kill_helper(self) -> None:
         if self._channel is not None:

@@ -287,6 +287,8 @@ class Load(Message, frozen=True):
     """Local path of the weights: a file or a folder, as the backend's source gave it."""
     device: str
     prepare_timeout_s: float
+    media_prepare_timeout_s: float = 120.0
+    """The same for jobs that hold media."""
 
 
 class Submit(Message, frozen=True):

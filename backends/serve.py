@@ -137,10 +137,8 @@ class Worker:
                 self._preparing[job.id] = job
             case Abort(job_id):
                 self._abort(job_id)
-            case Prepared(job_id, items, prepare_s):
-                if waiting := self._preparing.pop(job_id, None):
-                    self._prepare_s[job_id] = prepare_s
-                    self._add(waiting, msgspec.msgpack.decode(items, type=self._item_type))
+            case Prepared():
+                self._take_prepared(event)
             case Answered(job_id, results, prepare_s):
                 if self._preparing.pop(job_id, None):
                     self._prepare_s[job_id] = prepare_s
@@ -154,6 +152,15 @@ class Worker:
                     self._outputs.append(Failed(job_id, "internal", message))
             case _:
                 raise AssertionError(f"unexpected {type(event).__name__}")
+
+    def _take_prepared(self, prepared: Prepared) -> None:
+        items = msgspec.msgpack.decode(prepared.items, type=self._item_type)
+        if waiting := self._preparing.pop(prepared.job_id, None):
+            self._prepare_s[prepared.job_id] = prepared.prepare_s
+            self._add(waiting, items)
+            return
+        for item in items:  # the job was aborted meanwhile
+            item.discard()
 
     def _add(self, job: Job, items: list[Any]) -> None:
         try:

@@ -33,7 +33,8 @@ def files(spec: ModelSpec) -> list[ModelSpec]:
     """The model's own weights and its companions, each as what the weights store takes."""
     replace = msgspec.structs.replace
     return [spec] + [
-        replace(spec, source=file.source, sha256=file.sha256, licence=None) for file in companions(spec)
+        replace(spec, source=file.source, more_sources=[], sha256=file.sha256, licence=None)
+        for file in companions(spec)
     ]
 
 

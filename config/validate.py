@@ -18,12 +18,14 @@ from config.schema import (
     ModelSpec,
     PiperParameters,
     SentenceParameters,
+    WhisperParameters,
     XttsParameters,
 )
 
 PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},
     "sentence": {"embed": SentenceParameters},
+    "whisper": {"transcribe": WhisperParameters, "translate": WhisperParameters},
     "hibari": {"speak": HibariParameters},
     "xtts": {"speak": XttsParameters},
     "piper": {"speak": PiperParameters},
@@ -139,6 +141,8 @@ def _model(model: ModelSpec, path: str) -> Iterator[str]:
         ]
     elif expected:
         yield f"{path}.tasks: one entry serves {' or '.join(expected.values())}, not both; make a second one"
+    if model.more_sources and not all(s.startswith("pypi:") for s in (model.source, *model.more_sources)):
+        yield f"{path}.more_sources: source and more_sources must all be of the form pypi:dist==version/path"
     if model.backend == "llama_cpp":
         yield from _defaults(model, path)
 

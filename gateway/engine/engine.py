@@ -326,7 +326,9 @@ class Engine:
                 self._end(job_id, now)
             case events.StartWorker(worker_id, model, device):
                 located = self._located[model]
-                load = Load(located.spec, str(located.weights), device, self._config.timeouts.prepare_s)
+                timeouts = self._config.timeouts
+                deadlines = timeouts.prepare_s, timeouts.media_prepare_s
+                load = Load(located.spec, str(located.weights), device, *deadlines)
                 self._metrics.worker_event(model, "started")
                 self._supervisor.start(worker_id, load)
             case events.StopWorker(worker_id):

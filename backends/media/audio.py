@@ -1,0 +1,126 @@
+"""Decodes a recording of any usual container to 16 kHz mono int16.
+
+Owns what is read of a stranger's file: which formats, how many channels, how many seconds. A file is opened
+as a plain byte stream and no protocol is allowed, so that a playlist in disguise can make no connection and
+open no other file. Messages never hold a path or an address. Must not know any model.
+"""
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+from msgspec import Struct
+
+from backends.base import JobError
+from backends.protocol import Blob, Inline, LocalFile
+
+SAMPLE_RATE = 16_000
+SAMPLE_BYTES = 2
+FORMATS = (
+    *("wav", "w64", "aiff", "caf", "au", "mp3", "aac", "flac", "ogg", "matroska", "webm", "mov", "mp4"),
+    *("m4a", "3gp", "3g2", "mj2", "amr", "asf", "avi", "mpegts"),
+)
+"""Demuxers that may be tried, by FFmpeg's names. Playlists (hls, concat, dash …) are not among them."""
+MAX_CHANNELS = 32
+_FLOAT_FORMATS = ("flt", "fltp", "dbl", "dblp")
+
+Sink = Callable[[bytes], object]
+"""Takes the next samples, little-endian int16."""
+
+
+class AudioLimits(Struct, frozen=True):
+    max_s: float
+    """Longest recording, seconds; counted while it is decoded."""
+    param: str = "file"
+    """What the request calls it."""
+
+
+def decode(blob: Blob, limits: AudioLimits, sink: Sink) -> int:
+    """Give the samples of the first audio stream to `sink`, piece by piece; how many there were.
+
+    Raises JobError for what is no recording, is broken, too long, or has too many channels.
+    """
+    count = 0
+    most = int(limits.max_s * SAMPLE_RATE)
+    with _opened(blob, limits) as file:
+        for piece in _pieces(file, limits):
+            count += len(piece) // SAMPLE_BYTES
+            if count > most:
+                raise JobError(
+                    f"The recording is longer than {limits.max_s:g} seconds, the most that is taken.",
+                    param=limits.param,
+                    code="audio_too_long",
+                )
+            sink(piece)
+    if count == 0:
+        raise _unusable(limits, "The file holds no sound.")
+    return count
+
+
+@contextmanager
+def _opened(blob: Blob, limits: AudioLimits) -> Iterator[BinaryIO]:
+    match blob:
+        case Inline(data):
+            file: BinaryIO = io.BytesIO(data)
+        case LocalFile(path):
+            try:
+                file = Path(path).open("rb")  # noqa: SIM115 closed below
+            except OSError as error:
+                raise _unusable(limits, "The uploaded file cannot be read.") from error
+        case _:
+            raise JobError("Recordings by reference are not taken.", param=limits.param)
+    with file:
+        if not file.read(1):
+            raise _unusable(limits, "The file is empty.")
+        file.seek(0)
+        yield file
+
+
+def _pieces(file: BinaryIO, limits: AudioLimits) -> Iterator[bytes]:
+    """Samples of the first audio stream, resampled."""
+    options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
+    try:
+        with av.open(file, mode="r", options=options, metadata_errors="ignore") as container:
+            if not container.streams.audio:
+                raise _unusable(limits, "The file holds no sound.")
+            stream = container.streams.audio[0]
+            resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+            for frame in _frames(container, stream):
+                _check(frame, limits)
+                for part in resampler.resample(frame):
+                    yield part.to_ndarray().astype("<i2", copy=False).tobytes()
+            for part in resampler.resample(None):
+                yield part.to_ndarray().astype("<i2", copy=False).tobytes()
+    except (av.FFmpegError, ValueError, EOFError) as error:
+        raise _unusable(
+            limits, "The file is no recording that can be decoded: it is damaged, or of an unknown format."
+        ) from error
+
+
+def _frames(container: "av.container.InputContainer", stream: "av.AudioStream") -> Iterator["av.AudioFrame"]:
+    """Decoded frames; a broken packet costs its own sound only, as in any player."""
+    for packet in container.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            continue
+        for frame in frames:
+            if isinstance(frame, av.AudioFrame) and frame.samples:
+                yield frame
+
+
+def _check(frame: "av.AudioFrame", limits: AudioLimits) -> None:
+    channels = frame.layout.nb_channels
+    if channels > MAX_CHANNELS:
+        raise _unusable(limits, f"The recording has {channels} channels; at most {MAX_CHANNELS} are taken.")
+    if frame.format.name in _FLOAT_FORMATS and not np.isfinite(frame.to_ndarray()).all():
+        raise _unusable(limits, "The recording holds samples that are no finite numbers.")
+
+
+def _unusable(limits: AudioLimits, message: str) -> JobError:
+    return JobError(message, param=limits.param, code="invalid_audio")

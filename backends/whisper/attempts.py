@@ -1,0 +1,67 @@
+"""When a window is heard again, and which of its hearings counts.
+
+Pure. The thresholds are Whisper's own: a text that repeats itself, or one that the model itself finds
+unlikely, is tried again; first in the model's full window, where it was heard in a shorter one, then at
+higher temperatures. There are few temperatures, so that noise cannot take long.
+"""
+
+import zlib
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+COMPRESSION_RATIO = 2.4
+"""Above it a text repeats itself."""
+AVERAGE_LOGPROB = -1.0
+"""Below it the model does not believe in its text."""
+NO_SPEECH = 0.6
+"""Above it, and with such a text, there was nobody speaking."""
+
+
+class Attempt(Struct, frozen=True):
+    temperature: float
+    full: bool
+    """In the model's full window of 30 s, whatever the length of the sound."""
+
+
+class Score(Struct, frozen=True):
+    average_logprob: float
+    compression_ratio: float
+    no_speech: float
+
+    @property
+    def silent(self) -> bool:
+        return self.no_speech > NO_SPEECH and self.average_logprob < AVERAGE_LOGPROB
+
+    @property
+    def repeats(self) -> bool:
+        return self.compression_ratio > COMPRESSION_RATIO
+
+    @property
+    def good(self) -> bool:
+        return self.silent or not (self.repeats or self.average_logprob < AVERAGE_LOGPROB)
+
+
+def attempts(temperature: float | None, ladder: Sequence[float], short: bool) -> list[Attempt]:
+    """What is tried in turn. A request's own temperature above 0 is the only one; 0 and None are greedy,
+    and `ladder` follows. `short`: the first hearing is in less than the full window."""
+    first, *others = [temperature] if temperature else ladder
+    tries = [Attempt(first, full=not short)]
+    if short:
+        tries.append(Attempt(first, full=True))
+    return tries + [Attempt(other, full=True) for other in others]
+
+
+def best(scores: Sequence[Score]) -> int:
+    """Which of the hearings counts: the first good one, else the likeliest that does not repeat itself."""
+    for index, score in enumerate(scores):
+        if score.good:
+            return index
+    fluent = [index for index, score in enumerate(scores) if not score.repeats]
+    return max(fluent or range(len(scores)), key=lambda index: scores[index].average_logprob)
+
+
+def compression_ratio(text: str) -> float:
+    """Bytes of the text to its bytes when compressed: the more it repeats itself, the higher."""
+    data = text.encode()
+    return len(data) / len(zlib.compress(data))

@@ -1,0 +1,391 @@
+"""Transcribes many recordings together: scans them for speech, hears their windows in batches.
+
+Owns the loop and the life of jobs. A step is one bounded piece of work: a few seconds of scanning and one
+batched call of the model. Windows know nothing of each other (no text of one is a prompt of the next), so
+that they can be heard in any company and give the same text as alone.
+"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from backends.base import StepEngine
+from backends.protocol import (
+    Capacity,
+    Failed,
+    Finished,
+    ItemDone,
+    Job,
+    Output,
+    StepStats,
+    Timings,
+    TokenLogprob,
+    TranscriptDelta,
+)
+from backends.whisper import segments as cutting
+from backends.whisper.attempts import attempts, best
+from backends.whisper.hearing import Features, Heard, Hearing, Request
+from backends.whisper.prepare import RecordingItem
+from backends.whisper.speech import SAMPLE_RATE, Span, SpeechFinder, SpeechSettings, WindowPacker
+from backends.whisper.transcript import Samples, Transcript, Trial, Window, segment
+from backends.whisper.vocabulary import Vocabulary
+from backends.whisper.windows import (
+    FULL_FRAMES,
+    SAMPLES_PER_FRAME,
+    Candidate,
+    Key,
+    StepBudget,
+    choose,
+    window_frames,
+)
+from backends.whisper.words import Word, timed
+
+SCAN_SAMPLES = 120 * SAMPLE_RATE
+"""Scanned in one step, of all recordings together: about a third of a second of computing."""
+
+
+class EngineSettings(Struct, frozen=True):
+    margin_s: float
+    least_window_s: float
+    temperatures: list[float]
+    speech: SpeechSettings
+    max_recordings: int
+
+
+class Ears(Struct, frozen=True):
+    """What the engine hears with; tests bring their own."""
+
+    hearing: Hearing
+    vocabulary: Vocabulary
+    features: Any
+    """Sound to log-mel features, [mel bands, frames]."""
+    voice_activity: Any
+    """Makes what finds speech in one recording: VoiceActivityModel."""
+
+
+class _Scan:
+    """The search for speech in one recording."""
+
+    def __init__(self, transcript: Transcript, settings: SpeechSettings, model: Any) -> None:
+        asked = settings.asked(transcript.parameters.voice_activity)
+        self._finder = SpeechFinder(asked)
+        self._packer = WindowPacker(asked)
+        self._model = model
+        self.transcript = transcript
+
+    def advance(self, samples: int) -> list[Span]:
+        """Windows that are certain after the next so many samples."""
+        transcript = self.transcript
+        begin = transcript.scanned_samples
+        end = min(begin + samples, len(transcript.samples))
+        spans = self._finder.feed(self._model.feed(transcript.samples[begin:end]))
+        transcript.scanned_samples = end
+        if not transcript.scanned:
+            return self._packer.feed(spans)
+        return [
+            *self._packer.feed([*spans, *self._finder.finish()]),
+            *self._packer.finish(len(transcript.samples)),
+        ]
+
+
+class _Running(Struct):
+    """A job that was taken on."""
+
+    job: Job
+    added_at: float
+    items_left: int
+    started_at: float = 0.0
+    encode_s: float = 0.0
+
+
+class WhisperEngine(StepEngine[RecordingItem]):
+    def __init__(self, ears: Ears, budget: StepBudget, settings: EngineSettings) -> None:
+        self._ears = ears
+        self._budget = budget
+        self._settings = settings
+        self._jobs: dict[str, _Running] = {}
+        self._queue: list[Transcript] = []
+        self._scans: list[_Scan] = []
+        self._running: list[Transcript] = []
+        self._arrivals = 0
+        self._stats = StepStats()
+
+    def warm_up(self) -> None:
+        """One second of silence goes all the way."""
+        sound = np.zeros(SAMPLE_RATE, np.float32)
+        language = "en"
+        request = Request(self._features(sound), [], language, translate=False)
+        frames = window_frames(len(sound), self._settings.margin_s, self._settings.least_window_s)
+        encoded = self._ears.hearing.encode([request], frames)
+        self._ears.hearing.write(encoded, [request], frames, 0.0, logprobs=False)
+        self._ears.voice_activity().feed(np.zeros(SAMPLE_RATE, np.int16))
+
+    # --- jobs ---------------------------------------------------------------------------------------------
+
+    def add(self, job: Job, items: list[RecordingItem]) -> None:
+        self._jobs[job.id] = _Running(job, time.monotonic(), len(items))
+        for index, item in enumerate(items):
+            self._queue.append(Transcript(job, index, _samples(item), item.prompt, self._arrivals))
+            self._arrivals += 1
+        self._queue.sort(key=lambda transcript: (-transcript.job.priority, transcript.arrival))
+
+    def abort(self, job_id: str) -> bool:
+        if self._jobs.pop(job_id, None) is None:
+            return False
+        self._queue = [t for t in self._queue if t.job.id != job_id]
+        self._scans = [scan for scan in self._scans if scan.transcript.job.id != job_id]
+        self._running = [t for t in self._running if t.job.id != job_id]
+        return True
+
+    def has_work(self) -> bool:
+        return bool(self._jobs)
+
+    def capacity(self) -> Capacity:
+        free = max(0, self._settings.max_recordings - len(self._running))
+        return Capacity(free, -1, len(self._queue), 0)
+
+    def stats(self) -> StepStats:
+        return self._stats
+
+    def requeue(self, max_queued: int) -> list[str]:
+        started = {t.job.id for t in self._running}
+        unstarted = [t.job.id for t in self._queue[max_queued:] if t.job.id not in started]
+        return [job_id for job_id in dict.fromkeys(unstarted) if self.abort(job_id)]
+
+    # --- one step -----------------------------------------------------------------------------------------
+
+    def step(self) -> list[Output]:
+        started_at = time.monotonic()
+        self._admit()
+        self._scan()
+        windows = self._choose()
+        outputs = self._hear(windows) if windows else []
+        for transcript in list(self._running):
+            outputs += self._give(transcript)
+        self._stats = StepStats(
+            step_s=time.monotonic() - started_at, running=len(self._running), batch_items=len(windows)
+        )
+        return outputs
+
+    def _admit(self) -> None:
+        while self._queue and len(self._running) < self._settings.max_recordings:
+            transcript = self._queue.pop(0)
+            running = self._jobs[transcript.job.id]
+            if not running.started_at:
+                running.started_at = time.monotonic()
+                self.announce(transcript.job.id)
+            self._running.append(transcript)
+            self._scans.append(_Scan(transcript, self._settings.speech, self._ears.voice_activity()))
+
+    def _scan(self) -> None:
+        """Each recording in turn, so that a long one does not keep the others from being heard."""
+        left = SCAN_SAMPLES
+        scans = self._scans
+        while left > 0 and scans:
+            scan = scans.pop(0)
+            before = scan.transcript.scanned_samples
+            for span in scan.advance(min(left, SCAN_SAMPLES // 4)):
+                self._add_window(scan.transcript, span)
+            left -= max(1, scan.transcript.scanned_samples - before)
+            if not scan.transcript.scanned:
+                scans.append(scan)
+
+    def _add_window(self, transcript: Transcript, span: Span) -> None:
+        transcript.add(self._window(transcript, span))
+
+    def _window(self, transcript: Transcript, span: Span) -> Window:
+        short = self._frames(span) < FULL_FRAMES
+        tries = attempts(transcript.parameters.temperature, self._settings.temperatures, short)
+        return Window(transcript, span, tries)
+
+    def _frames(self, span: Span) -> int:
+        return window_frames(span.end - span.start, self._settings.margin_s, self._settings.least_window_s)
+
+    def _choose(self) -> list[Window]:
+        candidates = [
+            Candidate(window, self._key(window), transcript.job.priority, turn, transcript.arrival)
+            for transcript in self._running
+            for turn, window in enumerate(transcript.open_windows())
+        ]
+        most = self._budget.rows(FULL_FRAMES)
+        windows = choose(candidates, max(most, 1))
+        return windows[: self._budget.rows(self._key(windows[0]).frames)] if windows else []
+
+    def _key(self, window: Window) -> Key:
+        transcript, attempt = window.transcript, window.attempt
+        return Key(
+            frames=FULL_FRAMES if attempt.full else self._frames(window.span),
+            context_tokens=len(transcript.prompt),
+            temperature=attempt.temperature,
+            detect=not transcript.language,
+            logprobs=transcript.parameters.logprobs,
+        )
+
+    def _hear(self, windows: Sequence[Window]) -> list[Output]:
+        key = self._key(windows[0])
+        requests = [self._request(window) for window in windows]
+        began_at = time.monotonic()
+        try:
+            encoded = self._ears.hearing.encode(requests, key.frames)
+            encode_s = time.monotonic() - began_at
+            heard = self._ears.hearing.write(encoded, requests, key.frames, key.temperature, key.logprobs)
+        except RuntimeError as error:
+            if "out of memory" not in str(error).lower():
+                raise
+            return self._no_room(windows)
+        for window, one in zip(windows, heard, strict=True):
+            self._jobs[window.transcript.job.id].encode_s += encode_s
+            window.trials.append(Trial(one, window.attempt))
+        settled = [row for row, window in enumerate(windows) if self._settle(window)]
+        self._write_down([windows[row] for row in settled], encoded, settled)
+        self._budget.took(len(windows), key.frames, time.monotonic() - began_at)
+        return []
+
+    def _request(self, window: Window) -> Request:
+        if window.features is None:
+            window.features = self._features(window.transcript.sound(window.span))
+        transcript = window.transcript
+        return Request(
+            window.features, transcript.prompt, transcript.language, transcript.job.task == "translate"
+        )
+
+    def _features(self, sound: Any) -> Features:
+        """Without the last frame, which the extractor adds of its own."""
+        features: Features = self._ears.features(sound)[:, :-1]
+        return features
+
+    def _no_room(self, windows: Sequence[Window]) -> list[Output]:
+        """Fewer at a time from now on; a single one that does not fit cannot be heard at all."""
+        self._budget.shrink(len(windows))
+        if len(windows) > 1:
+            return []
+        job_id = windows[0].transcript.job.id
+        self.abort(job_id)
+        return [Failed(job_id, "out_of_memory", "the device has no room for this recording now")]
+
+    def _settle(self, window: Window) -> bool:
+        """True when one of the hearings counts; False when it is to be heard again."""
+        transcript = window.transcript
+        if not transcript.language:
+            heard = window.trials[-1].heard
+            transcript.language, transcript.language_probability = heard.language, heard.language_probability
+        return window.trials[-1].heard.score.good or len(window.trials) == len(window.attempts)
+
+    # --- writing down -------------------------------------------------------------------------------------
+
+    def _write_down(self, windows: Sequence[Window], encoded: Any, rows: Sequence[int]) -> None:
+        """Segments of windows whose hearing is settled; `rows` are theirs in `encoded`."""
+        cuts = [self._cut(window) for window in windows]
+        words = self._words(windows, cuts, encoded, rows)
+        for window, cut, own in zip(windows, cuts, words, strict=True):
+            trial = window.trials[best(window.scores)]
+            heard = trial.heard
+            window.segments = []
+            for piece, timed_words in zip(cut.pieces, own, strict=True):
+                text = self._ears.vocabulary.decode(piece.text_tokens)
+                if text.strip():
+                    window.segments.append(segment(window, piece, text, trial, timed_words))
+            window.logprobs = self._logprobs(heard) if window.segments else []
+            window.features = None
+            if cut.rest_s is not None:
+                self._follow(window, cut.rest_s)
+
+    def _cut(self, window: Window) -> cutting.Cut:
+        heard = window.trials[best(window.scores)].heard
+        if heard.score.silent:
+            return cutting.Cut([], None)
+        vocabulary = self._ears.vocabulary
+        return cutting.cut(heard.tokens, vocabulary.first_timestamp, vocabulary.end, window.duration_s)
+
+    def _follow(self, window: Window, rest_s: float) -> None:
+        """What the model did not get to is heard as a window of its own."""
+        span = Span(window.span.start + int(rest_s * SAMPLE_RATE), window.span.end)
+        window.transcript.insert_after(window, self._window(window.transcript, span))
+
+    def _logprobs(self, heard: Heard) -> list[TokenLogprob]:
+        vocabulary = self._ears.vocabulary
+        return [
+            TokenLogprob(vocabulary.token_bytes(token), logprob, id=token)
+            for token, logprob in zip(heard.tokens, heard.logprobs, strict=False)
+            if token < vocabulary.end
+        ]
+
+    def _words(
+        self, windows: Sequence[Window], cuts: Sequence[cutting.Cut], encoded: Any, rows: Sequence[int]
+    ) -> list[list[list[Word]]]:
+        """Of each window, of each piece; empty where none were asked for. Aligned by language together."""
+        words: list[list[list[Word]]] = [[[] for _ in cut.pieces] for cut in cuts]
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for place, (window, cut) in enumerate(zip(windows, cuts, strict=True)):
+            if window.transcript.parameters.word_timestamps and cut.pieces:
+                groups.setdefault(tuple(self._start(window)), []).append(place)
+        for start, places in groups.items():
+            texts = [[t for piece in cuts[p].pieces for t in piece.text_tokens] for p in places]
+            lengths = [_sound_frames(windows[p], encoded) for p in places]
+            aligned = self._ears.hearing.align(
+                encoded, [rows[p] for p in places], list(start), texts, lengths
+            )
+            for place, found in zip(places, aligned, strict=True):
+                words[place] = self._timed(cuts[place], found, windows[place].transcript.language)
+        return words
+
+    def _start(self, window: Window) -> list[int]:
+        transcript = window.transcript
+        return self._ears.vocabulary.start(transcript.language, transcript.job.task == "translate")
+
+    def _timed(self, cut: cutting.Cut, found: Any, language: str) -> list[list[Word]]:
+        first = 0
+        result = []
+        for piece in cut.pieces:
+            pieces = self._ears.vocabulary.words(piece.text_tokens, language)
+            result.append(timed(pieces, found.alignments, found.text_token_probs, first))
+            first += len(piece.text_tokens)
+        return result
+
+    # --- giving out ---------------------------------------------------------------------------------------
+
+    def _give(self, transcript: Transcript) -> list[Output]:
+        """What can leave by now, and the ends of items and jobs."""
+        job = transcript.job
+        if job.id not in self._jobs:
+            return []
+        outputs: list[Output] = []
+        segments, logprobs = transcript.leaving()
+        if segments and job.stream:
+            outputs.append(TranscriptDelta(job.id, transcript.index, segments, logprobs))
+        if transcript.done:
+            self._running.remove(transcript)
+            outputs.append(ItemDone(job.id, transcript.index, transcript.result()))
+            outputs += self._end(job.id)
+        return outputs
+
+    def _end(self, job_id: str) -> list[Output]:
+        running = self._jobs[job_id]
+        running.items_left -= 1
+        if running.items_left:
+            return []
+        del self._jobs[job_id]
+        timings = Timings(
+            queue_s=running.started_at - running.added_at,
+            prefill_s=running.encode_s,
+            decode_s=time.monotonic() - running.started_at - running.encode_s,
+        )
+        return [Finished(job_id, timings)]
+
+
+def _sound_frames(window: Window, encoded: Any) -> int:
+    return min((window.span.end - window.span.start) // SAMPLES_PER_FRAME, 2 * int(encoded.shape[1]))
+
+
+def _samples(item: RecordingItem) -> Samples:
+    """The item's samples; its file has no name any more once it is open."""
+    if not item.path:
+        return np.frombuffer(item.pcm, "<i2")
+    path = Path(item.path)
+    samples = np.memmap(path, "<i2", mode="r")
+    path.unlink()
+    return samples

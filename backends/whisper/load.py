@@ -1,0 +1,77 @@
+"""Makes an engine of a model folder.
+
+Owns the choice of device, number format and threads.
+"""
+
+import os
+from pathlib import Path
+
+import ctranslate2
+from faster_whisper import WhisperModel
+
+from backends.base import OutOfMemory
+from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
+from backends.whisper.files import ModelFacts
+from backends.whisper.hearing import Decoding, Hearing
+from backends.whisper.speech import SpeechSettings
+from backends.whisper.vocabulary import Vocabulary
+from backends.whisper.voice_activity import VoiceActivityModel
+from backends.whisper.windows import StepBudget
+from config.schema import WhisperParameters
+
+_BATCH = {"cpu": 8, "cuda": 24}
+
+
+def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, device: str) -> WhisperEngine:
+    """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
+    kind, _, number = device.partition(":")
+    model = _open(folder, parameters, kind, int(number or 0))
+    vocabulary = Vocabulary(folder, facts.multilingual)
+    hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
+    batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
+    return WhisperEngine(
+        Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
+        StepBudget(parameters.max_step_s, batch),
+        EngineSettings(
+            margin_s=parameters.window_margin_s,
+            least_window_s=parameters.window_least_s,
+            temperatures=[0.0, *parameters.fallback_temperatures],
+            speech=SpeechSettings(
+                threshold=parameters.vad_threshold,
+                silence_ms=parameters.vad_silence_ms,
+                padding_ms=parameters.vad_padding_ms,
+            ),
+            max_recordings=4 * batch,
+        ),
+    )
+
+
+def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -> WhisperModel:
+    compute_type = parameters.compute_type
+    if compute_type == "auto":
+        compute_type = "float16" if kind == "cuda" else "int8"
+    supported = ctranslate2.get_supported_compute_types(kind, number)
+    if compute_type not in supported:
+        known = ", ".join(sorted(supported))
+        raise ValueError(f"compute_type {compute_type}: this device computes in {known}")
+    try:
+        return WhisperModel(
+            str(folder),
+            device=kind,
+            device_index=number,
+            compute_type=compute_type,
+            cpu_threads=_threads(parameters),
+            num_workers=1,
+            local_files_only=True,
+        )
+    except RuntimeError as error:
+        if "out of memory" in str(error).lower():
+            raise OutOfMemory(str(error)) from error
+        raise ValueError(f"{folder}: {error}") from error
+
+
+def _threads(parameters: WhisperParameters) -> int:
+    if parameters.n_threads != "auto":
+        return parameters.n_threads
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
