@@ -12,13 +12,13 @@ job alone:
     @prepare-hang  @prepare-die @prepare-refuse     faults of the prepare stage
 
 N defaults to 0. Output i of a generation is the text `w<i> `, unless the prompt says otherwise: see
-backends/fake_answers.py. Sampling has nothing to choose from here: its parameters are accepted. A stop string
-ends the answer where one token holds it. An embedding is a function of the text.
+backends/fake_answers.py; recordings and speech are in backends/fake_audio.py. Sampling has nothing to choose
+from here: its parameters are accepted. A stop string ends the answer where one token holds it. An embedding
+is a function of the text.
 """
 
 import os
 import struct
-import sys
 import time
 from collections.abc import Sequence
 from hashlib import sha256
@@ -30,6 +30,18 @@ from msgspec import Struct
 
 from backends.base import Backend, BatchEngine, JobError, OutOfMemory, Preparer, StepEngine
 from backends.fake_answers import ADAPTERS, FakeItem, directives, plan
+from backends.fake_audio import (
+    AUDIO_TASKS,
+    HONOURED,
+    LANGUAGES,
+    VOICE_ALIASES,
+    VOICES,
+    FakeSpeech,
+    FakeTranscript,
+    hear,
+    read_aloud,
+)
+from backends.fake_faults import strike, strike_in_preparing, struck
 from backends.fake_sequence import FakeSequence
 from backends.protocol import (
     Capacity,
@@ -44,8 +56,10 @@ from backends.protocol import (
     Job,
     Output,
     Result,
+    SpeakParameters,
     StepStats,
     TokenizeParameters,
+    TranscribeParameters,
 )
 from backends.tokens import TOKEN_TASKS, answer
 
@@ -108,6 +122,10 @@ class FakePreparer(Preparer[FakeItem]):
 
     def prepare(self, job: Job) -> list[FakeItem]:
         parameters = job.parameters
+        if isinstance(parameters, TranscribeParameters):
+            return [struck(hear(item)) for item in job.items]
+        if isinstance(parameters, SpeakParameters):
+            return [struck(read_aloud(item)) for item in job.items]
         asked = parameters if isinstance(parameters, GenerateParameters) else GenerateParameters()
         return [self._checked(plan(item, asked)) for item in job.items]
 
@@ -115,7 +133,7 @@ class FakePreparer(Preparer[FakeItem]):
         return answer(job, FakeTokenizer())
 
     def _checked(self, item: FakeItem) -> FakeItem:
-        _strike_in_preparing(directives(item.text))
+        struck(item)
         if item.tokens > self._parameters.context_length:
             limit = self._parameters.context_length
             raise JobError(
@@ -133,7 +151,7 @@ class FakeTokenizer:
 
     def encode(self, item: Item, parameters: TokenizeParameters) -> list[int]:
         text = plan(item, GenerateParameters()).text
-        _strike_in_preparing(directives(text))
+        strike_in_preparing(text)
         return list(text.encode())
 
     def piece(self, token: int) -> bytes:
@@ -141,51 +159,6 @@ class FakeTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return bytes(ids).decode("utf-8", "replace")
-
-
-def _strike_in_preparing(script: dict[str, int]) -> None:
-    if "prepare-hang" in script:
-        time.sleep(3600)
-    if "prepare-die" in script:
-        os._exit(1)
-    if "prepare-refuse" in script:
-        raise JobError("refused as scripted", param="messages", code="scripted")
-
-
-def _strike(script: dict[str, int], done: int) -> None:
-    """Carry out a fault of this process that is due after `done` outputs."""
-    for name in ("die", "hang", "spin", "garble", "huge", "truncate", "raise"):
-        if script.get(name, -1) == done:
-            _FAULTS[name]()
-
-
-def _channel_write(data: bytes) -> None:
-    os.write(int(sys.argv[2]), data)
-
-
-def _spin() -> None:
-    while True:
-        pass
-
-
-def _truncate() -> None:
-    _channel_write(struct.pack("<I", 1000) + b"half")
-    os._exit(1)
-
-
-def _raise() -> None:
-    raise RuntimeError("raised as scripted")
-
-
-_FAULTS = {
-    "die": lambda: os._exit(9),
-    "hang": lambda: time.sleep(3600),
-    "spin": _spin,
-    "garble": lambda: _channel_write(struct.pack("<I", 12) + b"\xc1not msgpack"),
-    "huge": lambda: _channel_write(b"\xff\xff\xff\xff" + b"x" * 4096),
-    "truncate": _truncate,
-    "raise": _raise,
-}
 
 
 class _FakeBackend(Backend[FakeItem]):
@@ -213,29 +186,40 @@ class _FakeBackend(Backend[FakeItem]):
 
 
 class FakeStepBackend(_FakeBackend):
-    """Generates scripted text, one token a sequence a step."""
+    """Generates scripted text, one token a sequence a step; transcribes and speaks if its tasks say so."""
 
     def describe(self) -> Description:
         parameters = _parameters(self)
         return Description(
-            ["generate", *TOKEN_TASKS],
-            list(_HONOURED),
+            [*self.spec.tasks, *TOKEN_TASKS],
+            self._honoured(),
             context_length=parameters.context_length,
             vocabulary_size=1000,
             memory_bytes=parameters.memory_bytes,
             limits={"n": _MOST_ANSWERS, "best_of": _MOST_ANSWERS},
-            adapters=list(ADAPTERS),
+            adapters=list(ADAPTERS) if "generate" in self.spec.tasks else [],
+            voices=list(VOICES) if "speak" in self.spec.tasks else [],
+            voice_aliases=dict(VOICE_ALIASES) if "speak" in self.spec.tasks else {},
+            languages=list(LANGUAGES) if set(AUDIO_TASKS) & set(self.spec.tasks) else [],
         )
 
     def load(self, device: str) -> "FakeStepEngine":
         return FakeStepEngine(self._load())
 
+    def _honoured(self) -> list[str]:
+        by_task = {"generate": _HONOURED, "translate": HONOURED["transcribe"]} | HONOURED
+        names = [name for task in self.spec.tasks for name in by_task.get(task, [])]
+        return list(dict.fromkeys(names))
+
+
+_Answer = FakeSequence | FakeTranscript | FakeSpeech
+
 
 class FakeStepEngine(StepEngine[FakeItem]):
     def __init__(self, parameters: FakeParameters) -> None:
         self._parameters = parameters
-        self._running: list[FakeSequence] = []
-        self._queue: list[FakeSequence] = []
+        self._running: list[_Answer] = []
+        self._queue: list[_Answer] = []
         self._open: dict[str, int] = {}
         self._started: set[str] = set()
         self._stats = StepStats()
@@ -249,10 +233,14 @@ class FakeStepEngine(StepEngine[FakeItem]):
     def add(self, job: Job, items: list[FakeItem]) -> None:
         tokens, step_ms = self._parameters.tokens, self._parameters.step_ms
         self._open[job.id] = job.result_count
-        self._queue += [
-            FakeSequence(job, index, items[index // job.answers], self._ids, tokens=tokens, step_ms=step_ms)
-            for index in range(job.result_count)
-        ]
+        for index in range(job.result_count):
+            item = items[index // job.answers]
+            if job.task in ("transcribe", "translate"):
+                self._queue.append(FakeTranscript(job, index, item, tokens=tokens, step_ms=step_ms))
+            elif job.task == "speak":
+                self._queue.append(FakeSpeech(job, index, item, tokens=tokens, step_ms=step_ms))
+            else:
+                self._queue.append(FakeSequence(job, index, item, self._ids, tokens=tokens, step_ms=step_ms))
 
     def step(self) -> list[Output]:
         started_at = time.monotonic()
@@ -301,9 +289,9 @@ class FakeStepEngine(StepEngine[FakeItem]):
                 self._started.add(sequence.job.id)
                 self.announce(sequence.job.id)
 
-    def _advance(self, sequence: FakeSequence) -> list[Output]:
+    def _advance(self, sequence: _Answer) -> list[Output]:
         job = sequence.job
-        _strike(sequence.script, sequence.done)
+        strike(sequence.script, sequence.done)
         if sequence.script.get("error", -1) == sequence.done:
             self.abort(job.id)
             return [Failed(job.id, "internal", "failed as scripted")]
@@ -314,10 +302,11 @@ class FakeStepEngine(StepEngine[FakeItem]):
             outputs += self._end(sequence)
         return outputs
 
-    def _end(self, sequence: FakeSequence) -> list[Output]:
+    def _end(self, sequence: _Answer) -> list[Output]:
         job_id = sequence.job.id
         result = sequence.result()
-        self._count(sequence, result)
+        if isinstance(sequence, FakeSequence) and isinstance(result, GenerationResult):
+            self._count(sequence, result)
         outputs: list[Output] = [ItemDone(job_id, sequence.index, result)]
         self._open[job_id] -= 1
         if self._open[job_id] == 0:
@@ -371,7 +360,7 @@ class FakeBatchEngine(BatchEngine[FakeItem]):
         scripts = [directives(item.text) for item in items]
         time.sleep(max([self._parameters.step_ms, *(script.get("slow", 0) for script in scripts)]) / 1000)
         for script in scripts:
-            _strike(script, 0)
+            strike(script, 0)
             if "error" in script:
                 raise RuntimeError("failed as scripted")
         return [self._embed(item) for item in items]

@@ -56,6 +56,8 @@ class FakeItem(PreparedItem):
     said: list[str] | None = None
     """The answer's tokens; None: as many `w<i> ` as the model is set to say."""
     calls: list[ToolCall] = field(default_factory=list)
+    digest: str = ""
+    """Hash of a recording."""
 
 
 class Piece(Struct, frozen=True):
@@ -81,12 +83,17 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def said(text: str) -> list[str] | None:
+    """The words that a `@say` in the text gives."""
+    found = _SAY.search(text)
+    return words(found[1]) if found else None
+
+
 def plan(item: Item, parameters: GenerateParameters) -> FakeItem:
     """Raises JobError for a constraint that cannot be met."""
     text = _text(item)
     said_in = item.messages[-1].content if isinstance(item, Chat) else text
-    said = _SAY.search(said_in)
-    answer = words(said[1]) if said else None
+    answer = said(said_in)
     if parameters.constraint is not None:
         answer = _constrained(parameters.constraint, answer)
     tokens = len(text.split()) or 1

@@ -56,6 +56,14 @@ def decode_part(raw: bytes, decoder: msgspec.json.Decoder[T], root: str) -> T:
         ) from None
 
 
+def convert(tree: object, kind: type[T]) -> T:
+    """The request in values that are no JSON: texts stand for numbers and booleans. Raises InvalidRequest."""
+    try:
+        return msgspec.convert(tree, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), "") from None
+
+
 def _explain(error: str, root: str) -> InvalidRequest:
     """A decoder's message as a refusal that names the parameter by its dotted path."""
     at = _AT.search(error)

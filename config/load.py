@@ -5,6 +5,7 @@ beyond config.schema.
 """
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
@@ -50,6 +51,11 @@ def cache_dir(config: Config) -> Path:
 def data_dir(config: Config) -> Path:
     """Where keys are kept."""
     return _directory(config.paths.data_dir, "XDG_DATA_HOME", ".local/share")
+
+
+def spool_dir(config: Config) -> Path:
+    """Where uploads and temporary files of workers go."""
+    return Path(config.paths.spool_dir or tempfile.gettempdir())
 
 
 def keys_file(config: Config) -> Path:
@@ -122,6 +128,7 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             paths,
             cache_dir=paths.cache_dir and absolute(paths.cache_dir),
             data_dir=paths.data_dir and absolute(paths.data_dir),
+            spool_dir=paths.spool_dir and absolute(paths.spool_dir),
         ),
     )
 

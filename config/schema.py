@@ -45,6 +45,10 @@ class AuthConfig(Settings, frozen=True, kw_only=True):
 class LimitsConfig(Settings, frozen=True, kw_only=True):
     json_body_bytes: Positive = 8 * 1024 * 1024
     """Largest JSON body."""
+    upload_bytes: Positive = 100 * 1024 * 1024
+    """Largest multipart body, its files included."""
+    speech_characters: Positive = 100_000
+    """Longest text to be spoken in one request."""
     queued_jobs_per_model: Positive = 256
     """Jobs that may wait for one model; one more is refused with 503 and Retry-After."""
     jobs_per_key: Positive = 1024
@@ -93,6 +97,8 @@ class PathsConfig(Settings, frozen=True, kw_only=True):
     """Weights, descriptions; default: $XDG_CACHE_HOME/llm-cortex."""
     data_dir: str | None = None
     """Keys; default: $XDG_DATA_HOME/llm-cortex."""
+    spool_dir: str | None = None
+    """Uploads and workers' temporary files, in a folder that goes with the gateway; default: the system's."""
 
 
 class BackendConfig(Settings, frozen=True, kw_only=True):

@@ -1,5 +1,7 @@
 """create_app: the routes, and what stands in front of them. Wiring only."""
 
+from pathlib import Path
+
 from litestar import Litestar
 
 from config.schema import Config
@@ -17,19 +19,26 @@ from gateway.http.openapi.routes import openapi_routes
 from gateway.http.page import page_routes, swagger_ui_routes
 from gateway.http.services import Services
 from gateway.http.tokens import token_routes
+from gateway.http.transcription import transcription_routes
 from gateway.keys import KeyRing
 from gateway.telemetry.metrics import Metrics
 
 
-def create_app(config: Config, engine: Engine, metrics: Metrics, keys: KeyRing) -> Litestar:
-    """The whole HTTP side. The engine is started and stopped by whoever made it."""
-    services = Services(config, engine, metrics, keys)
+def create_app(
+    config: Config, engine: Engine, metrics: Metrics, keys: KeyRing, spool: Path | None = None
+) -> Litestar:
+    """The whole HTTP side. The engine is started and stopped by whoever made it.
+
+    `spool`: the folder for uploads; None: the system's for temporary files.
+    """
+    services = Services(config, engine, metrics, keys, spool)
     app = Litestar(
         [
             chat_route(services),
             completion_route(services),
             embedding_route(services),
             cortex_chat_route(services),
+            *transcription_routes(services),
             *token_routes(services),
             *model_routes(services),
             *health_routes(services),

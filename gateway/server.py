@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from config.load import cache_dir, keys_file
+from config.load import cache_dir, keys_file, spool_dir
 from config.schema import Config
 from gateway.http.hosts import is_loopback
 from gateway.keys import KeyRing
+from gateway.spool import Spool
 from gateway.telemetry.logging import configure_logging
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ def serve(config: Config) -> int:
         keys = KeyRing.open(keys_file(config))
         _check_exposure(config, keys)
         sock = _bind(config)
+        spool = _open_spool(config)
     except StartError as error:
         print(f"llm-cortex: {error}", file=sys.stderr)
         return 1
     import uvloop
 
-    with sock:
-        status: int = uvloop.run(_run(config, keys, sock))
+    with sock, contextlib.closing(spool):
+        status: int = uvloop.run(_run(config, keys, sock, spool))
     return status
 
 
@@ -80,7 +82,18 @@ def _bind(config: Config) -> socket.socket:
     return sock
 
 
-async def _run(config: Config, keys: KeyRing, sock: socket.socket) -> int:
+def _open_spool(config: Config) -> Spool:
+    parent = spool_dir(config)
+    try:
+        return Spool(parent)
+    except OSError as error:
+        raise StartError(
+            f"cannot make a folder for temporary files in {parent}: {error.strerror or error}; "
+            "set paths.spool_dir to one that can be written"
+        ) from None
+
+
+async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool) -> int:
     # Imported late, so that a port in use is reported at once.
     import uvicorn
 
@@ -98,8 +111,8 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket) -> int:
 
     metrics = Metrics()
     cache = cache_dir(config)
-    engine = Engine(config, WeightsStore(cache), metrics, cache)
-    app = create_app(config, engine, metrics, keys)
+    engine = Engine(config, WeightsStore(cache), metrics, cache, spool.folder)
+    app = create_app(config, engine, metrics, keys, spool.folder)
     server = Server(
         uvicorn.Config(
             app,
@@ -112,7 +125,7 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket) -> int:
             ws="none",
         )
     )
-    shutdown = _Shutdown(config, engine, server)
+    shutdown = _Shutdown(config, engine, server, spool)
     await engine.start()
     gc.collect()
     gc.freeze()
@@ -127,11 +140,12 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket) -> int:
 class _Shutdown:
     """What the first and the second signal do."""
 
-    def __init__(self, config: Config, engine: "Engine", server: "uvicorn.Server") -> None:
+    def __init__(self, config: Config, engine: "Engine", server: "uvicorn.Server", spool: Spool) -> None:
         self.status = 0
         self._drain_s = config.timeouts.drain_s
         self._engine = engine
         self._server = server
+        self._spool = spool
         self._task: asyncio.Task[None] | None = None
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -141,6 +155,7 @@ class _Shutdown:
         if self._task is not None:
             log.warning("forced shutdown")
             self._engine.kill()
+            self._spool.close()
             os._exit(128 + number)
         log.info("shutting down", signal=number.name, drain_s=self._drain_s)
         self._task = asyncio.create_task(self._drain(), name="drain")

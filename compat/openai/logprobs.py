@@ -39,10 +39,10 @@ def chat_logprobs(tokens: Sequence[TokenLogprob]) -> Raw:
 
 def _chat_token(token: TokenLogprob) -> ChatTokenLogprob:
     return ChatTokenLogprob(
-        _text(token.token),
-        _finite(token.logprob),
+        token_text(token.token),
+        finite(token.logprob),
         list(token.token),
-        [ChatTopLogprob(_text(top.token), _finite(top.logprob), list(top.token)) for top in token.top],
+        [ChatTopLogprob(token_text(top.token), finite(top.logprob), list(top.token)) for top in token.top],
     )
 
 
@@ -60,8 +60,8 @@ class CompletionLogprobs:
         return Raw(
             b'{"tokens":%b,"token_logprobs":%b,"top_logprobs":[%b],"text_offset":%b}'
             % (
-                encode([_text(token.token) for token in tokens]),
-                encode([None if token.logprob is None else _finite(token.logprob) for token in tokens]),
+                encode([token_text(token.token) for token in tokens]),
+                encode([None if token.logprob is None else finite(token.logprob) for token in tokens]),
                 b",".join(encode(_top(token)) for token in tokens),
                 encode([self._offset(token.token) for token in tokens]),
             )
@@ -79,13 +79,15 @@ def _top(token: TokenLogprob) -> dict[str, float] | None:
         return None
     by_text: dict[str, float] = {}
     for one in (*token.top, TopLogprob(token.token, token.logprob)):
-        by_text.setdefault(_text(one.token), _finite(one.logprob))
+        by_text.setdefault(token_text(one.token), finite(one.logprob))
     return by_text
 
 
-def _text(token: bytes) -> str:
+def token_text(token: bytes) -> str:
+    """With U+FFFD where its bytes are part of a character only."""
     return token.decode("utf-8", "replace")
 
 
-def _finite(logprob: float | None) -> float:
+def finite(logprob: float | None) -> float:
+    """At least FLOOR."""
     return logprob if logprob is not None and math.isfinite(logprob) and logprob > FLOOR else FLOOR

@@ -95,14 +95,22 @@ class _OpenJob:
 class Engine:
     """Jobs in, outputs out. Start it, submit, drain, stop."""
 
-    def __init__(self, config: Config, store: WeightsStore, metrics: Metrics, cache_dir: Path) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: WeightsStore,
+        metrics: Metrics,
+        cache_dir: Path,
+        spool: Path | None = None,
+    ) -> None:
+        """`spool`: where workers' temporary files go; None: to the system's folder for them."""
         self._config = config
         self._store = store
         self._metrics = metrics
         self._cache_dir = cache_dir
         self._registry = Registry(config.models)
         self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
-        self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, self._post)
+        self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, spool, self._post)
         self._located: dict[str, Located] = {}
         self._describing: dict[str, asyncio.Task[Description]] = {}
         self._open: dict[str, _OpenJob] = {}

@@ -20,6 +20,7 @@
     │   ├── ModelFailed         503  model_failed
     │   │   └── ModelNotPulled  503  model_not_pulled; a person must act first
     │   ├── NoRoom              503  insufficient_memory
+    │   ├── StorageFailed       503  storage_failed; the disk is full or cannot be written
     │   └── WorkerDied          503  worker_died
     ├── RequestTimeout          504  timeout
     └── InternalError           500
@@ -147,6 +148,10 @@ class ModelNotPulled(ModelFailed):
 
 class NoRoom(Unavailable):
     default_code = "insufficient_memory"
+
+
+class StorageFailed(Unavailable):
+    default_code = "storage_failed"
 
 
 class WorkerDied(Unavailable):

@@ -5,6 +5,7 @@ Owns the live Worker handles and their tasks.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import structlog
 
@@ -17,20 +18,25 @@ log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """`post` receives every worker's events."""
+    """`post` receives every worker's events; `spool` is where their temporary files go."""
 
     def __init__(
-        self, backends: Mapping[str, BackendConfig], stop_timeout_s: float, post: Callable[[Event], None]
+        self,
+        backends: Mapping[str, BackendConfig],
+        stop_timeout_s: float,
+        spool: Path | None,
+        post: Callable[[Event], None],
     ) -> None:
         self.workers: dict[int, Worker] = {}
         self._backends = backends
         self._stop_timeout_s = stop_timeout_s
+        self._spool = spool
         self._post = post
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, worker_id: int, load: Load) -> None:
         backend = self._backends.get(load.spec.backend, BackendConfig())
-        worker = self.workers[worker_id] = Worker(worker_id, backend, load, self._on_event)
+        worker = self.workers[worker_id] = Worker(worker_id, backend, load, self._spool, self._on_event)
         task = asyncio.create_task(worker.run(), name=f"worker-{worker_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -7,6 +7,7 @@ last one is always WorkerDied, after the process is reaped.
 import asyncio
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from backends.protocol import (
     PROTOCOL_VERSION,
@@ -29,11 +30,17 @@ class Worker:
     """See the module's docstring. `post` receives its events."""
 
     def __init__(
-        self, worker_id: int, backend: BackendConfig, load: Load, post: Callable[[Event], None]
+        self,
+        worker_id: int,
+        backend: BackendConfig,
+        load: Load,
+        spool: Path | None,
+        post: Callable[[Event], None],
     ) -> None:
         self.id = worker_id
         self.load = load
         self._backend = backend
+        self._spool = spool
         self._post = post
         self._process: LocalProcess | None = None
         self._channel: Channel | None = None
@@ -57,7 +64,7 @@ class Worker:
     async def run(self) -> None:
         """Launch it and stay until it is reaped."""
         try:
-            self._process = await launch(self._backend.python, self._backend.env)
+            self._process = await launch(self._backend.python, self._backend.env, self._spool)
         except OSError as error:
             self._post(WorkerDied(self.id, f"cannot be started: {error}"))
             return

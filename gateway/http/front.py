@@ -18,6 +18,7 @@ from gateway.engine.errors import GatewayError, QueueFull
 from gateway.http.auth import KeyGuard
 from gateway.http.cors import is_preflight, origin_headers, preflight_answer
 from gateway.http.disconnect import remember_transport
+from gateway.http.ending import run_endings
 from gateway.http.errors import error_answer
 from gateway.http.hosts import HostList, header_values
 from gateway.telemetry.logging import log, log_unforeseen
@@ -60,6 +61,7 @@ class Front:
             else:
                 await error_answer(error)(scope, receive, exchange.send)
         finally:
+            run_endings(scope)
             self._open -= 1
             self._report(scope, exchange)
 

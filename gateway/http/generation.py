@@ -4,12 +4,18 @@ import asyncio
 from collections.abc import Callable
 from typing import TypeVar
 
-from backends.protocol import DetokenizeResult, EmbeddingResult, GenerationResult, TokenizeResult
+from backends.protocol import (
+    DetokenizeResult,
+    EmbeddingResult,
+    GenerationResult,
+    TokenizeResult,
+    TranscriptionResult,
+)
 from compat.openai.answers import Answer
 from gateway.engine.errors import InternalError
 from gateway.engine.stream import JobStream
 
-R = TypeVar("R", GenerationResult, EmbeddingResult, TokenizeResult, DetokenizeResult)
+R = TypeVar("R", GenerationResult, EmbeddingResult, TokenizeResult, DetokenizeResult, TranscriptionResult)
 F = TypeVar("F")
 
 _MANY_LOGPROBS = 1000

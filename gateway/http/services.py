@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from litestar.types import Scope
 
@@ -26,6 +27,8 @@ class Services:
     engine: Engine
     metrics: Metrics
     keys: KeyRing
+    spool: Path | None
+    """Where uploads are kept while their requests last; None: the system's folder for temporary files."""
 
     def model_for(self, name: str, task: Task) -> ModelSpec:
         """The model of this name or alias, if it does `task`. Raises ModelNotFound, BadRequest."""
@@ -36,10 +39,15 @@ class Services:
 
     def first_chat_model(self) -> ModelSpec:
         """For routes that may be asked without a model. Raises ModelNotFound."""
+        return self.first_model("generate")
+
+    def first_model(self, task: Task) -> ModelSpec:
+        """The first model that does `task`. Raises ModelNotFound."""
         for spec in self.config.models:
-            if "generate" in spec.tasks:
+            if task in spec.tasks:
                 return spec
-        raise ModelNotFound("No chat model is configured.", param="model")
+        kind = "chat model" if task == "generate" else f"model that does '{task}'"
+        raise ModelNotFound(f"No {kind} is configured.", param="model")
 
     async def description(self, spec: ModelSpec, task: JobTask) -> Description:
         """What a model can do, `task` among it. Raises BadRequest, ModelFailed."""

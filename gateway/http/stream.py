@@ -25,8 +25,15 @@ from gateway.telemetry.logging import log
 AppStatus.enable_automatic_graceful_drain = False
 
 
-class Chunks(Protocol):
+class Events(Protocol):
     """How an API writes a stream: each part is ready-made SSE bytes, or empty."""
+
+    def opening(self) -> bytes: ...
+    def write(self, output: StreamOutput) -> bytes: ...
+
+
+class Chunks(Protocol):
+    """How an API writes a stream of generations; the parts are as those of Events."""
 
     def opening(self) -> bytes: ...
     def delta(self, delta: Delta) -> bytes: ...
@@ -48,14 +55,13 @@ class EventStream:
         self,
         stream: JobStream,
         first: asyncio.Task[list[StreamOutput]],
-        chunks: Chunks,
+        written: Events,
         timeouts: TimeoutsConfig,
     ) -> None:
         self._stream = stream
         self._first = first
-        self._chunks = chunks
+        self._written = written
         self._timeouts = timeouts
-        self._results: dict[int, GenerationResult] = {}
         self._silent = True
         """Since a keep-alive was last asked for."""
 
@@ -80,9 +86,9 @@ class EventStream:
         """What came together goes out together; the library passes bytes through as they are."""
         try:
             outputs = await self._first
-            events = self._chunks.opening()
+            events = self._written.opening()
             while True:
-                events += b"".join(map(self._frame, outputs))
+                events += b"".join(map(self._written.write, outputs))
                 self._silent = False
                 yield events
                 if isinstance(outputs[-1], Finished):
@@ -98,7 +104,18 @@ class EventStream:
         silent, self._silent = self._silent, True
         return ServerSentEvent(comment="keepalive", sep="\n") if silent else _Nothing()
 
-    def _frame(self, output: StreamOutput) -> bytes:
+
+class GenerationEvents:
+    """Events of a generation."""
+
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self._results: dict[int, GenerationResult] = {}
+
+    def opening(self) -> bytes:
+        return self._chunks.opening()
+
+    def write(self, output: StreamOutput) -> bytes:
         if isinstance(output, Delta):
             return self._chunks.delta(output)
         if isinstance(output, ItemDone):
@@ -118,13 +135,18 @@ def _rest(done: ItemDone, result: GenerationResult) -> Delta:
 
 
 async def open_stream(stream: JobStream, chunks: Chunks, timeouts: TimeoutsConfig) -> EventStream:
+    """As `open_events`, for a generation."""
+    return await open_events(stream, GenerationEvents(chunks), timeouts)
+
+
+async def open_events(stream: JobStream, events: Events, timeouts: TimeoutsConfig) -> EventStream:
     """Wait `first_event_s` at most for the first outputs. Raises the GatewayError of an early failure."""
     first = asyncio.ensure_future(stream.next())
     try:
         await asyncio.wait({first}, timeout=timeouts.first_event_s)
         if first.done():
             first.result()
-        return EventStream(stream, first, chunks, timeouts)
+        return EventStream(stream, first, events, timeouts)
     except BaseException:
         await _drop(first)
         stream.abort()

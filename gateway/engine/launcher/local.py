@@ -6,10 +6,12 @@ Owns spawning, its stderr, killing and reaping. Knows nothing of models or jobs.
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,10 +24,11 @@ KEPT_STDERR_LINES = 40
 
 
 class LocalProcess:
-    """One child, leader of its own process group (its helpers are in it)."""
+    """One child, leader of its own process group (its helpers are in it). `folder` is removed with it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket, folder: Path) -> None:
         self._process = process
+        self._folder = folder
         self.sock = sock
         """Our end of the channel."""
         self.stderr: deque[str] = deque(maxlen=KEPT_STDERR_LINES)
@@ -47,6 +50,7 @@ class LocalProcess:
         # A grandchild may hold the pipe open for a moment; the group's death ends that.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._reader, 1)
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         return status
 
     def memory_bytes(self) -> int:
@@ -77,18 +81,30 @@ def _children(pid: int) -> list[int]:
     return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
-async def launch(python: str | None, env: Mapping[str, str]) -> LocalProcess:
-    """Start a worker process that waits for Load on its channel. Raises OSError if it cannot be spawned."""
-    ours, theirs = socket.socketpair()
-    with theirs:
-        process = await asyncio.create_subprocess_exec(
-            python or sys.executable,
-            *("-P", "-m", "backends", "worker", str(theirs.fileno()), str(os.getpid())),
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            env=child_environment(env),
-        )
-    return LocalProcess(process, ours)
+async def launch(python: str | None, env: Mapping[str, str], spool: Path | None) -> LocalProcess:
+    """Start a worker process that waits for Load on its channel. Raises OSError if it cannot be spawned.
+
+    Its temporary files, and those of its helpers, go to a folder of its own in `spool` (None: the system's).
+    """
+    folder = Path(tempfile.mkdtemp(prefix="llm-cortex-worker-", dir=env.get("TMPDIR") or spool))
+    try:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            process = await _spawn(python, child_environment({**env, "TMPDIR": str(folder)}), theirs.fileno())
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return LocalProcess(process, ours, folder)
+
+
+async def _spawn(python: str | None, env: Mapping[str, str], channel: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        python or sys.executable,
+        *("-P", "-m", "backends", "worker", str(channel), str(os.getpid())),
+        pass_fds=[channel],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        env=env,
+    )

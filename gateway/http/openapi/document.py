@@ -22,6 +22,7 @@ _TAGS = {
     "generate": "Text from chat and completion models.",
     "embed": "Vectors from texts.",
     "tokens": "Texts to tokens and back.",
+    "audio": "Speech to text and text to speech.",
     "models": "What is served, and what it can do.",
     "server": "Health, metrics and this document.",
 }
@@ -87,15 +88,42 @@ def _operation(operation: Operation, public: bool, schemas: Schemas) -> dict[str
     if operation.description:
         made["description"] = operation.description
     if operation.request is not None:
-        body = {"schema": schemas.of(operation.request), "example": operation.example}
-        content = {"application/json": body}
-        made["requestBody"] = {"required": True, "content": content}
-    if operation.path_parameters:
-        made["parameters"] = [
-            {"name": name, "in": "path", "required": True, "description": text, "schema": {"type": "string"}}
-            for name, text in operation.path_parameters.items()
-        ]
+        made["requestBody"] = {"required": True, "content": _request(operation, schemas)}
+    if parameters := [
+        *_parameters("path", operation.path_parameters),
+        *_parameters("query", operation.query),
+    ]:
+        made["parameters"] = parameters
     return made
+
+
+def _request(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    schema = schemas.of(operation.request)
+    if not operation.files:
+        return {"application/json": {"schema": schema, "example": operation.example}}
+    texts = schemas.components[operation.request.__name__]
+    files = {
+        name: {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
+        for name, text in operation.files.items()
+    }
+    form = texts | {
+        "properties": files | texts["properties"],
+        "required": [*files, *texts.get("required", [])],
+    }
+    return {"multipart/form-data": {"schema": form}}
+
+
+def _parameters(place: str, texts: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name,
+            "in": place,
+            "required": place == "path",
+            "description": text,
+            "schema": {"type": "string"},
+        }
+        for name, text in texts.items()
+    ]
 
 
 def _identity(path: str, method: str) -> str:

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 OPERATION = "operation"
 """Key of `opt`."""
 
-Tag = Literal["generate", "embed", "tokens", "models", "server"]
+Tag = Literal["generate", "embed", "tokens", "audio", "models", "server"]
 Shape = Any
 """A type that msgspec knows, or a tuple of them: one of these."""
 
@@ -17,7 +17,11 @@ class Operation(Struct, frozen=True, kw_only=True):
     tag: Tag
     description: str = ""
     request: Shape = None
-    """Of the JSON body; None: there is none."""
+    """Of the JSON body, or of a form's texts; None: there is none."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Files of a form, and what each is; empty: the body is JSON."""
+    query: dict[str, str] = field(default_factory=dict)
+    """Optional parameters of the query, and what each means."""
     example: dict[str, Any] | None = None
     """A body that the starter models answer."""
     answer: Shape = None

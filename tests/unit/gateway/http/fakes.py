@@ -12,6 +12,8 @@ import msgspec
 from litestar import Litestar
 
 from backends.protocol import (
+    AudioDelta,
+    Blob,
     Delta,
     Description,
     DetokenizeResult,
@@ -20,7 +22,15 @@ from backends.protocol import (
     GenerationResult,
     ItemDone,
     Job,
+    LocalFile,
+    Media,
+    SpeechResult,
     TokenizeResult,
+    TokenLogprob,
+    TranscribeParameters,
+    TranscriptionResult,
+    TranscriptSegment,
+    TranscriptWord,
 )
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
 from gateway.app import create_app
@@ -37,6 +47,13 @@ CHAT = ModelSpec(
     name="talker", backend="fake", tasks=["generate"], source="x", aliases=["gpt-4o-mini"], note="small"
 )
 EMBED = ModelSpec(name="org/embedder", backend="fake_batch", tasks=["embed"], source="x")
+AUDIO = ModelSpec(
+    name="parrot",
+    backend="fake",
+    tasks=["transcribe", "translate", "speak"],
+    source="x",
+    aliases=["whisper-1", "tts-1"],
+)
 
 CHAT_DESCRIPTION = Description(
     tasks=["generate", "tokenize", "detokenize"],
@@ -44,9 +61,27 @@ CHAT_DESCRIPTION = Description(
     context_length=2048,
     vocabulary_size=1000,
 )
+AUDIO_DESCRIPTION = Description(
+    tasks=["transcribe", "translate", "speak"],
+    parameters=["prompt", "temperature", "word_timestamps", "logprobs", "voice", "speed"],
+    voices=["low", "high"],
+    voice_aliases={"alloy": "low"},
+    languages=["en", "de"],
+)
 EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
 
 TOKENIZED = TokenizeResult(array("i", [9, 7, 8]).tobytes(), [b"Hi", b" \xe2\x98", b"\x83"])
+TRANSCRIPT = TranscriptionResult(
+    "Hello <there>.",
+    "de",
+    3.25,
+    [
+        TranscriptSegment(0, 0.0, 1.5, " Hello", words=[TranscriptWord(" Hello", 0.25, 1.5)]),
+        TranscriptSegment(1, 1.5, 3.25, " <there>.", words=[TranscriptWord(" <there>.", 1.5, 3.25)]),
+    ],
+    0.5,
+    [TokenLogprob(b" Hello", -0.5), TokenLogprob(b" <there>.", -1.5)],
+)
 VECTOR = array("f", [0.5, -1.0]).tobytes()
 
 
@@ -57,6 +92,14 @@ def answer(job: Job, stream: JobStream) -> None:
             stream.push(
                 ItemDone(job.id, item, TOKENIZED if job.task == "tokenize" else DetokenizeResult("Hi ☃"))
             )
+            continue
+        if isinstance(job.parameters, TranscribeParameters):
+            stream.push(ItemDone(job.id, item, TRANSCRIPT))
+            continue
+        if job.task == "speak":
+            for data in (b"RIFF", b"more"):
+                stream.push(AudioDelta(job.id, item, data))
+            stream.push(ItemDone(job.id, item, SpeechResult(1.5, 4, 9)))
             continue
         if job.task == "embed":
             stream.push(ItemDone(job.id, item, EmbeddingResult(VECTOR, 2, 3)))
@@ -78,6 +121,11 @@ def failure(error: GatewayError) -> Script:
     return lambda job, stream: stream.fail(error)
 
 
+def _bytes(blob: Blob) -> bytes:
+    assert isinstance(blob, LocalFile)
+    return Path(blob.path).read_bytes()
+
+
 class FakeEngine:
     """The engine's face to the HTTP side; records jobs and aborts."""
 
@@ -87,6 +135,8 @@ class FakeEngine:
         self.streams: list[JobStream] = []
         self.aborted: list[str] = []
         self.refusal: GatewayError | None = None
+        self.recordings: list[bytes] = []
+        """What was in the files of the jobs when they were submitted."""
         self.parameters = CHAT_DESCRIPTION.parameters
         """What the chat model honours."""
         self.describe_blocked: asyncio.Event | None = None
@@ -105,12 +155,15 @@ class FakeEngine:
             raise self.undescribed
         if model == EMBED.name:
             return EMBED_DESCRIPTION
+        if model == AUDIO.name:
+            return AUDIO_DESCRIPTION
         return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
         if self.refusal is not None:
             raise self.refusal
         self.jobs.append((job, key))
+        self.recordings += [_bytes(item.blob) for item in job.items if isinstance(item, Media)]
         stream = JobStream(job, lambda job_id, reason: self.aborted.append(job_id))
         self.streams.append(stream)
         self.script(job, stream)
@@ -125,8 +178,11 @@ class FakeEngine:
 class Site:
     """An app over a fake engine, and a client that calls it without a socket."""
 
-    def __init__(self, app: Litestar, engine: FakeEngine, keys: KeyRing, metrics: Metrics) -> None:
+    def __init__(
+        self, app: Litestar, engine: FakeEngine, keys: KeyRing, metrics: Metrics, spool: Path
+    ) -> None:
         self.app = app
+        self.spool = spool
         self.engine = engine
         self.keys = keys
         self.metrics = metrics
@@ -152,11 +208,13 @@ def make_site(
         server=server or ServerConfig(),
         limits=limits or LimitsConfig(),
         timeouts=timeouts or TimeoutsConfig(),
-        models=[CHAT, EMBED],
+        models=[CHAT, EMBED, AUDIO],
     )
     engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
-    app = create_app(config, engine, metrics, keys)  # type: ignore[arg-type]  # it has the engine's face
-    return Site(app, engine, keys, metrics)
+    spool = keys_path.with_name("spool")
+    spool.mkdir(exist_ok=True)
+    app = create_app(config, engine, metrics, keys, spool)  # type: ignore[arg-type]  # it has the engine's face
+    return Site(app, engine, keys, metrics, spool)
 
 
 @asynccontextmanager

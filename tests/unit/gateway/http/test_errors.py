@@ -38,6 +38,7 @@ EXPECTED: dict[str, tuple[int, str | None]] = {
     "ModelFailed": (503, "model_failed"),
     "ModelNotPulled": (503, "model_not_pulled"),
     "NoRoom": (503, "insufficient_memory"),
+    "StorageFailed": (503, "storage_failed"),
     "WorkerDied": (503, "worker_died"),
     "RequestTimeout": (504, "timeout"),
     "InternalError": (500, "internal_error"),

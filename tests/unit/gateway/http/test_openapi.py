@@ -25,7 +25,7 @@ from gateway.http.openapi.shapes import (
     CortexDelta,
 )
 from gateway.keys import KeyRing
-from tests.unit.gateway.http.fakes import EMBED, Site, make_site, open_site
+from tests.unit.gateway.http.fakes import AUDIO, EMBED, Site, make_site, open_site
 from tests.unit.gateway.http.test_chat import frames
 
 USER = {"role": "user", "content": "hi"}
@@ -62,6 +62,10 @@ def body_of(doc: dict[str, Any], path: str) -> dict[str, Any]:
     content = doc["paths"][path]["post"]["requestBody"]["content"]["application/json"]
     assert isinstance(content, dict)
     return content
+
+
+def is_form(doc: dict[str, Any], path: str) -> bool:
+    return "multipart/form-data" in doc["paths"][path]["post"]["requestBody"]["content"]
 
 
 def answer_of(doc: dict[str, Any], path: str, method: str, status: int) -> dict[str, Any]:
@@ -165,7 +169,7 @@ async def test_what_the_document_forbids_is_refused(
 
 async def test_every_example_fits_and_is_answered_as_told(site: Site, doc: dict[str, Any]) -> None:
     for path, methods in doc["paths"].items():
-        if "post" not in methods:
+        if "post" not in methods or is_form(doc, path):
             continue
         content = body_of(doc, path)
         assert_fits(doc, content["schema"], content["example"])
@@ -173,6 +177,30 @@ async def test_every_example_fits_and_is_answered_as_told(site: Site, doc: dict[
         response = await site.client.post(path, json=body)
         assert response.status_code == 200, (path, response.text)
         assert_fits(doc, answer_of(doc, path, "post", 200), response.json())
+
+
+async def test_every_form_is_answered_as_told(site: Site, doc: dict[str, Any]) -> None:
+    forms = [path for path, methods in doc["paths"].items() if "post" in methods and is_form(doc, path)]
+    assert {"/v1/audio/transcriptions", "/v1/audio/translations"} <= set(forms)
+    for path in forms:
+        schema = doc["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert "file" in schema["required"]
+        assert "model" in schema["properties"]
+        for form in ("json", "verbose_json") if "response_format" in schema["properties"] else ("",):
+            data = {"model": AUDIO.name} | ({"response_format": form} if form else {})
+            response = await site.client.post(path, data=data, files={"file": b"sound"})
+            assert response.status_code == 200, response.text
+            assert_fits(doc, answer_of(doc, path, "post", 200), response.json())
+
+
+async def test_events_of_transcripts_are_as_told(site: Site, doc: dict[str, Any]) -> None:
+    data = {"model": AUDIO.name, "response_format": "verbose_json", "stream": "true"}
+    for path in ("/v1/audio/transcriptions", "/v1/audio/translations"):
+        response = await site.client.post(path, data=data, files={"file": b"sound"})
+        media = doc["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]
+        assert len(frames(response.text)) == 4
+        for frame in frames(response.text):
+            assert_fits(doc, media["schema"], json.loads(frame))
 
 
 async def test_every_other_answer_is_as_told(site: Site, doc: dict[str, Any]) -> None:

@@ -1,0 +1,61 @@
+"""Faults of the fake model's processes, carried out on demand: see backends/fake.py for their names."""
+
+import os
+import struct
+import sys
+import time
+
+from backends.base import JobError
+from backends.fake_answers import FakeItem, directives
+
+
+def struck(item: FakeItem) -> FakeItem:
+    """The item, unless its script has a fault of the prepare stage."""
+    strike_in_preparing(item.text)
+    return item
+
+
+def strike_in_preparing(text: str) -> None:
+    script = directives(text)
+    if "prepare-hang" in script:
+        time.sleep(3600)
+    if "prepare-die" in script:
+        os._exit(1)
+    if "prepare-refuse" in script:
+        raise JobError("refused as scripted", param="messages", code="scripted")
+
+
+def strike(script: dict[str, int], done: int) -> None:
+    """Carry out a fault of this process that is due after `done` outputs."""
+    for name in ("die", "hang", "spin", "garble", "huge", "truncate", "raise"):
+        if script.get(name, -1) == done:
+            _FAULTS[name]()
+
+
+def _channel_write(data: bytes) -> None:
+    os.write(int(sys.argv[2]), data)
+
+
+def _spin() -> None:
+    while True:
+        pass
+
+
+def _truncate() -> None:
+    _channel_write(struct.pack("<I", 1000) + b"half")
+    os._exit(1)
+
+
+def _raise() -> None:
+    raise RuntimeError("raised as scripted")
+
+
+_FAULTS = {
+    "die": lambda: os._exit(9),
+    "hang": lambda: time.sleep(3600),
+    "spin": _spin,
+    "garble": lambda: _channel_write(struct.pack("<I", 12) + b"\xc1not msgpack"),
+    "huge": lambda: _channel_write(b"\xff\xff\xff\xff" + b"x" * 4096),
+    "truncate": _truncate,
+    "raise": _raise,
+}
