@@ -25,6 +25,8 @@ class CallParser(ABC):
     in_reasoning = False
     marks: ClassVar[tuple[str, ...]] = ()
     """All the literals that its format is written with."""
+    fences: ClassVar[tuple[str, ...]] = ()
+    """What else may stand around calls; these are no control tokens."""
 
     def __init__(self, tools: Sequence[str], new_call_id: NewCallId) -> None:
         self.tools = frozenset(tools)
@@ -73,8 +75,14 @@ class CallParser(ABC):
             yield
 
     def release(self) -> None:
-        """What was read and is no call is text."""
-        self.told.text(self.incoming.settle())
+        """What was read and is no call is text; but a mark that breaks off behind a call is none."""
+        at_end = self.incoming.ended and self.incoming.at == len(self.incoming.text)
+        text = self.incoming.settle()
+        if not (at_end and self.told.after_call and self._begins_mark(text.strip())):
+            self.told.text(text)
+
+    def _begins_mark(self, text: str) -> bool:
+        return any(literal.startswith(text) for literal in (*self.marks, *self.fences))
 
     def attempt(self, reading: Reading[None]) -> Reading[bool]:
         """Read calls; if they are none, give the text back."""

@@ -94,6 +94,7 @@ class DeepSeekParser(CallParser):
     CALL, CALL_END, SEPARATOR = "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"
     FENCE, FENCE_END = "```json", "```"
     marks = (OPEN, CLOSE, CALL, CALL_END, SEPARATOR)
+    fences = (FENCE_END,)
     _markers = Markers([OPEN, CALL])
 
     def script(self) -> Reading[None]:

@@ -15,11 +15,12 @@ class Told:
         self._pieces: list[Piece] = []
         self._space = ""
         """White space that belongs to the text unless a call follows."""
-        self._after_call = False
+        self.after_call = False
+        """Nothing but white space has come since a call."""
         self._calls = 0
 
     def text(self, text: str) -> None:
-        if self._after_call:
+        if self.after_call:
             text = text.lstrip()
         if not text:
             return
@@ -27,7 +28,7 @@ class Told:
         if body:
             self._pieces.append(TextPiece(self._space + body))
             self._space = text[len(body) :]
-            self._after_call = False
+            self.after_call = False
         else:
             self._space += text
 
@@ -36,7 +37,7 @@ class Told:
         self._pieces.append(CallPiece(self._calls, id=self._new_call_id(), name=name))
         self._calls += 1
         self._space = ""
-        self._after_call = True
+        self.after_call = True
 
     def arguments(self, text: str) -> None:
         self._pieces.append(CallPiece(self._calls - 1, text))

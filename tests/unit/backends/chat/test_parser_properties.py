@@ -64,6 +64,26 @@ WRITE: dict[CallFormat, list[Write]] = {
     ],
 }
 FAMILIES = list(MARKERS)
+OPENERS: dict[CallFormat, list[str]] = {
+    "hermes": ["<tool_call>"],
+    "llama3": ["<|python_tag|>"],
+    "mistral": ["[TOOL_CALLS]"],
+    "deepseek": ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁begin｜>"],
+    "functionary": ["<function=", ">>>"],
+    "json": ["<|tool_call|>"],
+}
+MARKS: dict[CallFormat, list[str]] = OPENERS | {
+    "hermes": ["<tool_call>", "</tool_call>"],
+    "deepseek": ["<｜tool▁calls▁begin｜>", "<｜tool▁call▁end｜>"],
+    "functionary": ["<function=", "</function>", ">>>"],
+}
+OPENING: dict[CallFormat, str] = {
+    "hermes": '<tool_call>\n{"name": ',
+    "deepseek": "<｜tool▁call▁begin｜>",
+    "functionary": "<function=",
+    "json": '<|tool_call|>[{"name": ',
+}
+"""How those calls begin that end with their arguments, but for brackets."""
 
 texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), max_size=8)
 names = st.sampled_from(TOOLS)
@@ -155,6 +175,55 @@ def test_a_call_cut_short_has_told_the_beginning_of_its_arguments(
         assert isinstance(part, str) or (
             isinstance(part, ToolCall) and part.name == name and arguments.startswith(part.arguments)
         )
+
+
+CLOSING: list[tuple[CallFormat, str]] = [
+    ("hermes", "</tool_call>"),
+    ("deepseek", "<｜tool▁call▁end｜>"),
+    ("deepseek", "```<｜tool▁call▁end｜><｜tool▁calls▁end｜>"),
+    ("functionary", "</function>"),
+    ("json", "<|/tool_call|>"),
+    ("json", "```"),
+]
+
+
+@pytest.mark.parametrize(("family", "closing"), CLOSING)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(data=st.data())
+def test_a_closing_mark_cut_short_is_no_text(family: CallFormat, closing: str, data: st.DataObject) -> None:
+    name, arguments, text = data.draw(
+        calls_for(family).filter(lambda call: call[2].startswith(OPENING[family]))
+    )
+    text = text[: text.rindex(arguments) + len(arguments)]
+    if family in ("hermes", "json"):
+        text += "}"
+    text += "\n" + closing[: data.draw(st.integers(0, len(closing)))]
+    expected = [ToolCall(call_id(family, 0), name, arguments)]
+    assert told(answer_format(family), split(text, data.draw(cuts))) == expected
+    assert told(answer_format(family), text) == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(data=st.data())
+def test_a_next_mark_cut_short_is_no_text(family: CallFormat, data: st.DataObject) -> None:
+    name, arguments, text = data.draw(calls_for(family))
+    mark = data.draw(st.sampled_from(OPENERS[family]))
+    text += "\n" + mark[: data.draw(st.integers(1, len(mark)))]
+    result = told(answer_format(family), split(text, data.draw(cuts)))
+    assert result == [ToolCall(call_id(family, 0), name, arguments)]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(data=st.data())
+def test_an_ordinary_answer_may_end_like_a_mark(family: CallFormat, data: st.DataObject) -> None:
+    mark = data.draw(st.sampled_from(MARKS[family]))
+    text = data.draw(st.sampled_from(["well ", ""])) + mark[: data.draw(st.integers(1, len(mark) - 1))]
+    assert told(answer_format(family), split(text, data.draw(cuts))) == [text]
+    name, arguments, call = data.draw(calls_for(family))
+    later = told(answer_format(family), split(f"{call}\nso {text}", data.draw(cuts)))
+    assert later == [ToolCall(call_id(family, 0), name, arguments), f"so {text}"]
 
 
 def call_id(family: CallFormat, number: int) -> str:
