@@ -512,7 +512,7 @@ class Delta(Message, frozen=True):
     reasoning: str = ""
     calls: list[CallDelta] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
-    """Of the tokens that became text, reasoning or calls since the last delta."""
+    """Of the tokens that became text, reasoning or calls since the last delta: none is ahead of its text."""
 
 
 class TranscriptDelta(Message, frozen=True):

@@ -54,6 +54,10 @@ class AnswerParser(Protocol):
     in_reasoning: bool
     """Whether the text fed so far ends inside reasoning."""
 
+    @property
+    def held(self) -> str:
+        """The end of the text fed so far that has become no piece yet."""
+
     def feed(self, text: str) -> list[Piece]:
         """What became certain with this text."""
 
@@ -65,6 +69,7 @@ class PlainParser:
     """All of it is text."""
 
     in_reasoning = False
+    held = ""
 
     def feed(self, text: str) -> list[Piece]:
         return [TextPiece(text)] if text else []

@@ -44,6 +44,10 @@ class CallParser(ABC):
         self.feed(lead)
         self.incoming.settle()
 
+    @property
+    def held(self) -> str:
+        return self.told.space + self.incoming.text[self.incoming.start :]
+
     def feed(self, text: str) -> list[Piece]:
         self.incoming.add(text)
         next(self._script, None)

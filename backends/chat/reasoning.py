@@ -23,6 +23,10 @@ class ThinkParser:
         self._pieces: list[Piece] = []
         self._script = self._read()
 
+    @property
+    def held(self) -> str:
+        return self._answer.held if self._answering else self._incoming.text[self._incoming.start :]
+
     def feed(self, text: str) -> list[Piece]:
         if self._answering:
             return self._answer.feed(text)

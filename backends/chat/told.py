@@ -13,7 +13,7 @@ class Told:
     def __init__(self, new_call_id: NewCallId) -> None:
         self._new_call_id = new_call_id
         self._pieces: list[Piece] = []
-        self._space = ""
+        self.space = ""
         """White space that belongs to the text unless a call follows."""
         self.after_call = False
         """Nothing but white space has come since a call."""
@@ -26,17 +26,17 @@ class Told:
             return
         body = text.rstrip()
         if body:
-            self._pieces.append(TextPiece(self._space + body))
-            self._space = text[len(body) :]
+            self._pieces.append(TextPiece(self.space + body))
+            self.space = text[len(body) :]
             self.after_call = False
         else:
-            self._space += text
+            self.space += text
 
     def call(self, name: str) -> None:
         """A call begins, and the arguments that follow are its own."""
         self._pieces.append(CallPiece(self._calls, id=self._new_call_id(), name=name))
         self._calls += 1
-        self._space = ""
+        self.space = ""
         self.after_call = True
 
     def arguments(self, text: str) -> None:
@@ -47,9 +47,9 @@ class Told:
         return pieces
 
     def end(self) -> None:
-        if self._space:
-            self._pieces.append(TextPiece(self._space))
-            self._space = ""
+        if self.space:
+            self._pieces.append(TextPiece(self.space))
+            self.space = ""
 
 
 class OpenCall:

@@ -30,6 +30,8 @@ class GrowingAnswer:
         self._plain = isinstance(self._parser, PlainParser)
         self._untold_tokens = 0
         self._untold_logprobs: list[TokenLogprob] = []
+        self._told_bytes = 0
+        """Of the text of the first of those: it was told before the rest of its token."""
         self._texts: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[ToolCall] = []
@@ -91,10 +93,9 @@ class GrowingAnswer:
 
     def _told(self, pieces: list[Piece], *, last: bool = False) -> Delta | None:
         """The pieces as a delta, or kept for the result."""
-        logprobs = self._ready_logprobs(pieces, last=last)
-        if not pieces and not (last and logprobs):
+        logprobs = self._take_logprobs(pieces, last=last) if pieces or last else []
+        if not pieces and not logprobs:
             return None
-        self._untold_logprobs = self._untold_logprobs[len(logprobs) :]
         if not self._streams:
             self._logprobs += logprobs
             self._keep(pieces)
@@ -104,16 +105,22 @@ class GrowingAnswer:
             return Delta(self._job_id, self._index, pieces[0].text, tokens, logprobs=logprobs)
         return self._delta(pieces, tokens, logprobs)
 
-    def _ready_logprobs(self, pieces: list[Piece], *, last: bool) -> list[TokenLogprob]:
-        """Of tokens that are told with these pieces: not of those that may yet be a stop string."""
+    def _take_logprobs(self, pieces: Sequence[Piece], *, last: bool) -> list[TokenLogprob]:
+        """Of tokens all of whose text is told with these pieces."""
         untold = self._untold_logprobs
-        if self.stopped:
-            return _covering(untold, pieces)
-        held = 0 if last else len(self._assembler.held.encode())
+        if not untold:
+            return []
         count = len(untold)
-        while count and 0 < held >= len(untold[count - 1].token):
-            count -= 1
-            held -= len(untold[count].token)
+        if self.stopped:  # the stop string's own tokens are not shown
+            told = self._told_bytes + _text_bytes(pieces)
+            count = _covered(untold, told)
+            self._told_bytes = told - _written(untold[:count])
+        else:
+            held = 0 if last else self._assembler.held_bytes + len(self._parser.held.encode())
+            while count and _written(untold[count:]) < held:
+                count -= 1
+            self._told_bytes = max(0, _written(untold[count:]) - held)
+        self._untold_logprobs = untold[count:]
         return untold[:count]
 
     def _delta(self, pieces: list[Piece], tokens: int, logprobs: list[TokenLogprob]) -> Delta:
@@ -142,16 +149,21 @@ class GrowingAnswer:
                 self._reasoning.append(piece.text)
 
 
-def _covering(logprobs: list[TokenLogprob], pieces: Sequence[Piece]) -> list[TokenLogprob]:
-    """Those of the tokens that the pieces stand for: a stop string's own tokens are not shown."""
-    room = sum(len(piece.text.encode()) for piece in pieces if not isinstance(piece, CallPiece))
-    covered = []
-    for logprob in logprobs:
-        room -= len(logprob.token)
-        if room < 0:
-            break
-        covered.append(logprob)
-    return covered
+def _covered(logprobs: Sequence[TokenLogprob], size: int) -> int:
+    """How many of the first tokens these bytes of text stand for, whole."""
+    for count, logprob in enumerate(logprobs):
+        size -= len(logprob.token)
+        if size < 0:
+            return count
+    return len(logprobs)
+
+
+def _written(logprobs: Sequence[TokenLogprob]) -> int:
+    return sum(len(logprob.token) for logprob in logprobs)
+
+
+def _text_bytes(pieces: Sequence[Piece]) -> int:
+    return sum(len(piece.text.encode()) for piece in pieces if not isinstance(piece, CallPiece))
 
 
 def _new_call_id() -> str:

@@ -51,6 +51,11 @@ class TextAssembler:
         self.held = text[len(text) - keep :]
         return text[: len(text) - keep]
 
+    @property
+    def held_bytes(self) -> int:
+        """How many of the last bytes have become no text yet."""
+        return len(self.held.encode()) + len(self._decoder.getstate()[0])
+
     def finish(self) -> str:
         """What was held back, once nothing more comes. Bytes of an unfinished character are dropped."""
         held, self.held = self.held, ""
