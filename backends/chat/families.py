@@ -129,6 +129,7 @@ class DeepSeekParser(CallParser):
         yield from incoming.accept(self.FENCE_END)
         yield from incoming.skip_space()
         yield from incoming.accept(self.CALL_END)
+        incoming.settle()  # whatever becomes of the next call, this one's marks are no text
 
 
 class FunctionaryParser(CallParser):

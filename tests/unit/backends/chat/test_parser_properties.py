@@ -214,6 +214,12 @@ def test_a_next_mark_cut_short_is_no_text(family: CallFormat, data: st.DataObjec
     assert result == [ToolCall(call_id(family, 0), name, arguments)]
 
 
+def test_a_call_behind_another_breaks_off_at_its_own_mark() -> None:
+    text = "<｜tool▁call▁begin｜>get<｜tool▁sep｜>{}<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>"
+    assert told(answer_format("deepseek"), text) == [ToolCall(call_id("deepseek", 0), "get", "{}")]
+    assert told(answer_format("deepseek"), f"{text}no")[1:] == ["<｜tool▁call▁begin｜>no"]
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 @settings(max_examples=EXAMPLES, deadline=None)
 @given(data=st.data())
