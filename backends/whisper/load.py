@@ -27,7 +27,8 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     kind, _, number = device.partition(":")
     model = _open(folder, parameters, kind, int(number or 0))
     vocabulary = Vocabulary(folder, facts.multilingual)
-    hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
+    decoding = Decoding(parameters.beam_size, parameters.best_of)
+    hearing = Hearing(model.model, vocabulary, decoding, "" if facts.multilingual else facts.languages[0])
     batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
     return WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
