@@ -83,6 +83,8 @@ def _our_model(name: str, alike: peers.Setting, speculation: str) -> dict[str, A
             "n_seq_max": alike.slots,
             "n_threads": alike.threads,
             "n_threads_batch": alike.threads,
+            # As llama-server does it: each slot has its share of the cells.
+            "kv_unified": alike.prompt_cache,
             "prefix_cache": alike.prompt_cache,
             "speculation": speculation,
         },

@@ -148,7 +148,12 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     """`parameters:` of a model with `backend: llama_cpp` and `tasks: [generate]`."""
 
     n_ctx: Positive | Literal["auto"] = "auto"
-    """KV cells shared by all running sequences, tokens; auto: the training context, as memory allows."""
+    """KV cells of all running sequences together, tokens; auto: the training context (of each sequence where
+    `kv_unified` is false), as memory allows."""
+    kv_unified: bool | Literal["auto"] = "auto"
+    """true: all sequences share the cells, so one may be as long as the whole. false: each has its own,
+    n_ctx / n_seq_max, no longer prompt is taken, and decoding many is faster. auto: false where nobody
+    loses by it (n_ctx of n_seq_max training contexts or more, prefix_cache false, speculation off)."""
     n_seq_max: Annotated[int, Meta(ge=1, le=256)] = 16
     """Sequences decoded together."""
     n_batch: Annotated[int, Meta(ge=1, le=65536)] = 2048
@@ -171,7 +176,8 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     prefix_cache: bool = True
     """A prompt takes over what the cache holds of its beginning, token by token compared."""
     prefix_kept: Annotated[int, Meta(ge=0, le=240)] = 16
-    """Ended sequences that stay in the cache, as long as nobody needs their cells."""
+    """Ended sequences that stay in the cache, as long as nobody needs their cells; where `kv_unified` is
+    false they go to memory at once. 0: nothing is taken over from anybody."""
     prefix_host_bytes: Annotated[int, Meta(ge=0)] = 256 * 1024 * 1024
     """Memory for the states of sequences that had to leave the cache; 0: none are saved."""
     prefix_disk: str | None = None

@@ -20,6 +20,8 @@ from backends.llama_cpp.state_files import Data
 
 LEAST_SHARED = 8
 """Fewer tokens in common are computed again: sharing them costs as much."""
+_COPIED_AT_ONCE = 256
+"""Cells of a sequence of its own that are copied, all of them, in the time in which one token is computed."""
 _WORTH_SAVING = 64
 """Tokens of an ended sequence from which on copying its state costs less than computing it again."""
 
@@ -53,7 +55,9 @@ class Move(Struct, frozen=True):
 class Cache:
     """`size`: cells in all; `sequences` run at once, and up to `kept` that have ended stay beside them.
 
-    `partitioned`: each id has cells of its own, so nothing is shared, and the ids in use must be the lowest.
+    `partitioned`: each id has cells of its own, a `sequences`th of all, nobody who ended stays, and before a
+    decode the ids in use must be made the lowest (`compact`). `copies`: a new sequence gets a copy of what a
+    running one or a saved state has of its prompt.
     """
 
     def __init__(
@@ -64,12 +68,18 @@ class Cache:
         sequences: int,
         kept: int = 0,
         partitioned: bool = False,
+        copies: bool = False,
         saved: SavedStates | None = None,
     ) -> None:
         self._context = context
         self._size = size
         self._most_kept = 0 if partitioned else kept
-        self._partitioned = partitioned
+        self.partitioned = partitioned
+        self._copies = partitioned and copies
+        self._longest = size // sequences if partitioned else size
+        self._least = max(LEAST_SHARED, self._longest // _COPIED_AT_ONCE) if partitioned else LEAST_SHARED
+        self._copying = False
+        """Copies are under way: llama.cpp carries them out in the next decode."""
         self._saved = saved
         self._ids = sequences + self._most_kept
         self._free_ids = list(range(self._ids))
@@ -79,7 +89,7 @@ class Cache:
 
     @property
     def shares(self) -> bool:
-        return self._most_kept > 0
+        return self._most_kept > 0 or self._copies
 
     @property
     def kept_cells(self) -> int:
@@ -114,12 +124,31 @@ class Cache:
         if kept is not None:
             self._kept.move_to_end(source)
         seq_id = self._take_id(spare=source)
+        if self.partitioned:
+            return seq_id, self._copy(source, seq_id, common)
         self._context.copy(source, seq_id, common)
         self.cells.share(source, seq_id, common)
         return seq_id, common
 
     def grow(self, seq_id: int, tokens: int) -> None:
+        """A sequence has got tokens by a decode."""
         self.cells.grow(seq_id, tokens)
+        self._copying = False
+
+    def compact(self) -> list[Move]:
+        """Ids in use must follow one another: llama.cpp decodes each run of them by itself, at full cost.
+
+        To be called once all have joined who will be in a decode: they take the gaps, and need no copy.
+        """
+        moves: list[Move] = []
+        while self.partitioned:
+            used = set(range(self._ids)) - set(self._free_ids)
+            gap, highest = min(self._free_ids, default=self._ids), max(used, default=-1)
+            if highest < gap:
+                break
+            self._move(highest, gap)
+            moves.append(Move(highest, gap))
+        return moves
 
     def cut(self, seq_id: int, length: int) -> bool:
         """Give up a sequence's tokens from `length` on. False: it holds nothing at all now."""
@@ -129,15 +158,19 @@ class Cache:
         self.cells.cut(seq_id, length if done else 0)
         return done
 
-    def leave(self, holder: Holder, *, keep: bool) -> Move | None:
+    def leave(self, holder: Holder, *, keep: bool) -> None:
         """A sequence stops running. `keep`: its tokens may serve others, as far as there is room."""
+        if self.partitioned:
+            if keep:
+                self._save(holder)
+            self._drop(holder.seq_id)
+            return
         if keep and self.shares and len(holder.tokens) >= LEAST_SHARED and self._is_news(holder):
             self._kept[holder.seq_id] = Holder(holder.seq_id, holder.tokens.copy(), holder.key)
             while len(self._kept) > self._most_kept:
                 self._give_up_oldest()
-            return None
+            return
         self._drop(holder.seq_id)
-        return self._close_gap(holder.seq_id) if self._partitioned else None
 
     def make_room(self, tokens: int) -> None:
         """Give up what has ended until so many cells are free, or nothing of it is left."""
@@ -160,7 +193,7 @@ class Cache:
 
     def _best(self, prompt: TokenArray, key: str, running: Iterable[Holder]) -> tuple[int | None, int]:
         """The id of the holder with most of the prompt's beginning, and how many tokens those are."""
-        source, common = None, LEAST_SHARED - 1
+        source, common = None, self._least - 1
         wanted = prompt[:-1]
         for holder in (*self._kept.values(), *running):
             if holder.key != key or min(len(holder.tokens), len(wanted)) <= common:
@@ -173,10 +206,10 @@ class Cache:
 
     def _restore(self, prompt: TokenArray, key: str, common: int) -> tuple[int, int] | None:
         """As `join`, from a saved state; None where none is worth it."""
-        if self._saved is None:
+        if self._saved is None or self._copying:
             return None
         found = self._saved.best(key, prompt[:-1], common + _WORTH_SAVING - 1)
-        if found is None or len(found.tokens) > self._size:
+        if found is None or len(found.tokens) > self._longest:
             return None
         data = self._saved.read(found)
         if data is None:
@@ -220,7 +253,7 @@ class Cache:
         self._drop(seq_id)
 
     def _save(self, holder: Holder) -> None:
-        if self._saved is not None and len(holder.tokens) >= _WORTH_SAVING:
+        if self._saved is not None and len(holder.tokens) >= _WORTH_SAVING and not self._copying:
             self._saved.put(holder.key, holder.tokens, self._context.state(holder.seq_id))
 
     def _drop(self, seq_id: int) -> None:
@@ -228,18 +261,20 @@ class Cache:
         self.cells.cut(seq_id)
         self._free_ids.append(seq_id)
 
-    def _close_gap(self, gap: int) -> Move | None:
-        """Ids in use must follow one another: llama.cpp decodes each run of them by itself, at full cost."""
-        used = set(range(self._ids)) - set(self._free_ids)
-        highest = max(used, default=-1)
-        if highest < gap:
-            return None
-        length = self.cells.length(highest)
+    def _copy(self, source: int, target: int, length: int) -> int:
+        """All cells of `source`, of which the first `length` tokens stay; how many did."""
+        self._context.copy(source, target)
+        self.cells.grow(target, self.cells.length(source))
+        self._copying = True
+        return length if self.cut(target, length) else 0
+
+    def _move(self, source: int, target: int) -> None:
+        length = self.cells.length(source)
         if length:
-            self._context.copy(highest, gap)
-            self.cells.share(highest, gap, length)
-            self._context.remove(highest)
-            self.cells.cut(highest)
-        self._free_ids.remove(gap)
-        self._free_ids.append(highest)
-        return Move(highest, gap)
+            self._context.copy(source, target)
+            self.cells.share(source, target, length)
+            self._context.remove(source)
+            self.cells.cut(source)
+            self._copying = True
+        self._free_ids.remove(target)
+        self._free_ids.append(source)

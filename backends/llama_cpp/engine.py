@@ -102,7 +102,8 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             vocabulary, defaults, min(context_length, context.n_ctx), guides=guides, adapters=adapters
         )
         self._batch = Batch(context.n_batch, context.n_seq_max, vocabulary.size)
-        self._limits = Limits(context.n_ctx, sequences, context.n_batch, headroom=0 if apart else 16)
+        headroom = 0 if cache.partitioned else 16
+        self._limits = Limits(context.n_ctx, sequences, context.n_batch, headroom=headroom)
         self._costs = CostModel()
         self._roster = Roster(cache, sequences, speculator)
         self._outputs: list[Output] = []
@@ -237,6 +238,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         for sequence in joining:
             if sequence in self._roster.waiting:  # an answer to the same job may have failed just now
                 self._admit(sequence)
+        self._roster.compact()
         decode = [one for one in (members[index] for index in planned.decode) if one.seq_id >= 0]
         work = [(one, one.length - one.held) for one in decode]
         # One that joins may hold more than was planned, or may have failed at once.
@@ -276,7 +278,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
     def _decode(self, work: Work) -> int:
         """As Context.decode. A batch that llama.cpp would die of counts as failed."""
         batch = self._batch
-        if self._apart:
+        if self._cache.partitioned:
             # llama.cpp computes sequences together whose ids follow one another in the batch.
             work.sort(key=lambda entry: entry[0].seq_id)
         try:

@@ -55,7 +55,7 @@ def load_engine(spec: ModelSpec, parameters: LlamaCppParameters, path: Path, dev
     return LlamaEngine(
         model,
         context,
-        _cache(model, context, parameters, path),
+        _cache(model, context, parameters, path, partitioned=sizes.partitioned),
         sequences=parameters.n_seq_max,
         defaults=spec.defaults,
         context_length=min(sizes.context_length, context.n_ctx_seq),
@@ -100,7 +100,9 @@ class LaterGuides:
         self._maker.exception()
 
 
-def _cache(model: Model, context: Context, parameters: LlamaCppParameters, path: Path) -> Cache:
+def _cache(
+    model: Model, context: Context, parameters: LlamaCppParameters, path: Path, *, partitioned: bool
+) -> Cache:
     stateful = _is_stateful(model)
     saved = None
     if saves_states(parameters) and not stateful:
@@ -108,14 +110,15 @@ def _cache(model: Model, context: Context, parameters: LlamaCppParameters, path:
             host_bytes=parameters.prefix_host_bytes,
             disk=Path(parameters.prefix_disk) if parameters.prefix_disk else None,
             disk_bytes=parameters.prefix_disk_bytes,
-            fingerprint=_fingerprint(path, parameters),
+            fingerprint=_fingerprint(path, parameters, parts=context.n_seq_max if partitioned else 1),
         )
     return Cache(
         context,
         size=context.n_ctx,
         sequences=parameters.n_seq_max,
         kept=context.n_seq_max - parameters.n_seq_max if not stateful else 0,
-        partitioned=parameters.reproducible,
+        partitioned=partitioned,
+        copies=partitioned and shares_prefixes(parameters) and not stateful,
         saved=saved,
     )
 
@@ -125,10 +128,10 @@ def _is_stateful(model: Model) -> bool:
     return bool(C.llama_model_is_recurrent(model.handle) or C.llama_model_is_hybrid(model.handle))
 
 
-def _fingerprint(path: Path, parameters: LlamaCppParameters) -> str:
-    """Changes with everything that a saved state depends on."""
+def _fingerprint(path: Path, parameters: LlamaCppParameters, *, parts: int) -> str:
+    """Changes with everything that a saved state depends on; `parts`: of the cache."""
     file = path.stat()
-    settings = (parameters.type_k, parameters.type_v, parameters.flash_attn, parameters.n_gpu_layers)
+    settings = (parameters.type_k, parameters.type_v, parameters.flash_attn, parameters.n_gpu_layers, parts)
     return repr((path.name, file.st_size, file.st_mtime_ns, settings, version("llama-cpp-python")))
 
 
@@ -152,6 +155,7 @@ def _draft_model(
     sizes = Sizes.of(path, draft.metadata(), spec, parameters)
     params = context_params(sizes, parameters, spec, device)
     params.n_seq_max = parameters.n_seq_max
+    params.kv_unified = True
     try:
         context = Context(draft, params)
     except MemoryError as error:
@@ -184,7 +188,8 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.n_batch = max(min(parameters.n_batch, sizes.n_ctx), parameters.n_seq_max)
     params.n_ubatch = min(parameters.n_ubatch, params.n_batch)
     kept = min(parameters.prefix_kept, _MOST_IDS - parameters.n_seq_max)
-    params.n_seq_max = parameters.n_seq_max + (kept if shares_prefixes(parameters) else 0)
+    stay = shares_prefixes(parameters) and not sizes.partitioned
+    params.n_seq_max = parameters.n_seq_max + (kept if stay else 0)
     params.n_threads = threads
     params.n_threads_batch = batch_threads
     flash_attention = parameters.flash_attn if not parameters.reproducible else False
@@ -197,7 +202,7 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.type_k = _CACHE_TYPES[best_k if parameters.type_k == "auto" else parameters.type_k]
     params.type_v = _CACHE_TYPES["f16" if parameters.type_v == "auto" else parameters.type_v]
     params.offload_kqv = params.op_offload = on_gpu
-    params.kv_unified = not parameters.reproducible
+    params.kv_unified = not sizes.partitioned
     params.no_perf = True
     return params
 

@@ -115,6 +115,11 @@ class Roster:
             sequence.chain = sequence.make_chain()
         insort(self.running, sequence, key=_by_rank)
 
+    def compact(self) -> None:
+        """Everybody has come and gone who will before the next decode."""
+        for move in self._cache.compact():
+            next(one for one in self.running if one.seq_id == move.source).seq_id = move.target
+
     def preempt(self, sequence: Sequence) -> None:
         """Take a sequence's cells; it waits in its old place and computes them anew. Its sampler lives on."""
         self._leave_cache(sequence, keep=True)
@@ -181,9 +186,7 @@ class Roster:
 
     def _leave_cache(self, sequence: Sequence, *, keep: bool) -> None:
         self.running.remove(sequence)
-        move = self._cache.leave(sequence.holder(), keep=keep and sequence not in self.suspects)
-        if move is not None:
-            next(one for one in self.running if one.seq_id == move.source).seq_id = move.target
+        self._cache.leave(sequence.holder(), keep=keep and sequence not in self.suspects)
         sequence.seq_id, sequence.held = -1, 0
         sequence.draft = []
         self.clear(sequence)

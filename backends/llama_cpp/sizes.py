@@ -29,18 +29,21 @@ class Sizes(Struct, frozen=True):
     context_length: int
     """Most tokens of one sequence."""
     memory_bytes: int
+    partitioned: bool = False
+    """Each sequence has cells of its own, as many as the others."""
 
     @staticmethod
     def of(
         path: Path, metadata: Mapping[str, str], spec: ModelSpec, parameters: LlamaCppParameters
     ) -> "Sizes":
-        """Raises ValueError if the file does not say how long its context is."""
+        """Raises ValueError if the file does not say how long its context is, or for settings at odds."""
         trained = int(architecture_value(metadata, "context_length") or 0)
         if trained <= 0:
             raise ValueError(f"{path.name} states no context length: it is no language model")
         files = file_bytes(path)
         cell = cell_bytes(metadata, parameters)
-        shares = parameters.n_seq_max if parameters.reproducible else 1
+        partitioned = is_partitioned(parameters, trained)
+        shares = parameters.n_seq_max if partitioned else 1
         if parameters.n_ctx == "auto":
             room = (spec.memory_bytes or int(_system_memory() * _MEMORY_SHARE)) - files
             fitting = int(room / cell) if cell else trained * shares
@@ -51,7 +54,19 @@ class Sizes(Struct, frozen=True):
         n_ctx = share * shares
         states = parameters.prefix_host_bytes if saves_states(parameters) else 0
         memory = spec.memory_bytes or int(files + n_ctx * cell + _COMPUTE_BYTES + states)
-        return Sizes(n_ctx, min(share, trained), memory)
+        return Sizes(n_ctx, min(share, trained), memory, partitioned)
+
+
+def is_partitioned(parameters: LlamaCppParameters, trained: int) -> bool:
+    """Whether each sequence has cells of its own: where asked for, or where nobody loses by it."""
+    if parameters.reproducible:
+        if parameters.kv_unified is True:
+            raise ValueError("parameters.kv_unified: true and reproducible: true exclude each other")
+        return True
+    if parameters.kv_unified != "auto":
+        return not parameters.kv_unified
+    shared = parameters.prefix_cache or parameters.speculation != "off" or parameters.draft_model is not None
+    return not shared and parameters.n_ctx != "auto" and parameters.n_ctx >= parameters.n_seq_max * trained
 
 
 def shares_prefixes(parameters: LlamaCppParameters) -> bool:

@@ -20,6 +20,7 @@ from backends.llama_cpp.cache import Cache
 from backends.llama_cpp.drafting import DraftRequest
 from backends.llama_cpp.engine import LlamaEngine
 from backends.llama_cpp.guide import GuideError
+from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.speculation import SpeculationPolicy
 from backends.llama_cpp.speculator import Speculator
 from backends.protocol import GenerateParameters, ItemDone, Job, Output, Started, Text
@@ -93,7 +94,8 @@ class Cell:
 class FakeDecoder:
     """A cache shared by all sequences. `fault` may fail a decode, given the tokens of each sequence in it.
 
-    `partitioned`: each sequence has cells of its own, which can only be copied whole.
+    `partitioned`: each sequence has cells of its own, which can only be copied whole, and that at
+    the next decode: until then they hold what they held before.
     """
 
     def __init__(
@@ -102,6 +104,9 @@ class FakeDecoder:
         self.n_ctx, self.n_batch, self.n_seq_max = n_ctx, n_batch, n_seq_max
         self.partitioned = partitioned
         self.cells: dict[int, list[Cell]] = {}
+        self.contents: dict[int, list[int]] = {}
+        """Partitioned: the tokens that a sequence's cells are really filled with."""
+        self.copying: list[tuple[int, int]] = []
         self.states: list[int | None] = []
         """Of each row of the last batch; None where no logits were wanted."""
         self.batches: list[dict[int, list[int]]] = []
@@ -124,6 +129,8 @@ class FakeDecoder:
             return 1
         if result < 0:
             return result
+        self._copy_now()
+        assert all(self._is_filled(seq_id) for seq_id in added), "somebody else's cells"
         self.states = []
         for row in range(batch.n_tokens if result == 0 else batch.n_tokens // 2):
             self._add(batch, row)
@@ -134,6 +141,7 @@ class FakeDecoder:
     def _add(self, batch: Any, row: int) -> None:
         held = self.cells.setdefault(batch.seq_id[row][0], [])
         assert batch.pos[row] == len(held), "positions must be consecutive"
+        self.contents.setdefault(batch.seq_id[row][0], [])[len(held) :] = [batch.token[row]]
         held.append(Cell(batch.token[row], self.key))
         assert all(cell.key == self.key for cell in held), "cells of other adapters must not be used"
         state = state_of((cell.token for cell in held), self.key)
@@ -167,17 +175,33 @@ class FakeDecoder:
         self.copies += 1
         if self.partitioned:
             self.cells[target] = [Cell(cell.token, cell.key) for cell in held]
+            self.copying.append((source, target))
         else:
             self.cells[target] = held[:end]
 
+    def _copy_now(self) -> None:
+        for source, target in self.copying:
+            self.contents[target] = self.contents[source].copy()
+        self.copying.clear()
+
+    def _is_filled(self, seq_id: int) -> bool:
+        return not self.partitioned or self.contents.get(seq_id, [])[: self.held(seq_id)] == self.tokens(
+            seq_id
+        )
+
     def state(self, seq_id: int) -> memoryview:
-        return memoryview(bytes(cell.token for cell in self.cells[seq_id]))
+        key = "".join({cell.key for cell in self.cells[seq_id]}).encode()
+        tokens = self.contents[seq_id][: self.held(seq_id)] if self.partitioned else self.tokens(seq_id)
+        return memoryview(bytes([len(key), *key, *tokens]))
 
     def restore(self, seq_id: int, data: bytes | bytearray | memoryview) -> bool:
         assert not self.cells.get(seq_id), "the target must be empty"
-        if self.used + len(data) > self.n_ctx:
+        width, *rest = bytes(data)
+        key, tokens = bytes(rest[:width]).decode(), rest[width:]
+        if not self._has_room({seq_id: tokens}):
             return False
-        self.cells[seq_id] = [Cell(token) for token in bytes(data)]
+        self.cells[seq_id] = [Cell(token, key) for token in tokens]
+        self.contents[seq_id] = tokens
         return True
 
     def remove(self, seq_id: int, start: int = 0) -> bool:
@@ -300,7 +324,10 @@ class FakeGuides:
 
 
 class Bench:
-    """An engine on a fake decoder, and everything it has said. `apart`: as LlamaEngine's."""
+    """An engine on a fake decoder, and everything it has said. `apart`: as LlamaEngine's, and nothing shared.
+
+    `partitioned`: cells of one's own, with what is shared copied, and states saved.
+    """
 
     def __init__(
         self,
@@ -308,17 +335,27 @@ class Bench:
         kept: int = 0,
         *,
         apart: int = 0,
+        partitioned: bool = False,
         drafter: FakeDrafter | None = None,
         **limits: int,
     ) -> None:
-        self.decoder = FakeDecoder(n_seq_max=sequences + kept, partitioned=bool(apart), **limits)
+        parts = partitioned or apart > 0
+        self.decoder = FakeDecoder(n_seq_max=sequences + kept, partitioned=parts, **limits)
         self.model = FakeModel()
         self.cache = Cache(
-            self.decoder, size=self.decoder.n_ctx, sequences=sequences, kept=kept, partitioned=bool(apart)
+            self.decoder,
+            size=self.decoder.n_ctx,
+            sequences=sequences,
+            kept=kept,
+            partitioned=parts,
+            copies=partitioned,
+            saved=SavedStates(host_bytes=2000, disk=None, disk_bytes=1, fingerprint="")
+            if partitioned
+            else None,
         )
         self.drafter = drafter
         ticks = itertools.count()
-        share = self.decoder.n_ctx // sequences if apart else 200
+        share = self.decoder.n_ctx // sequences if parts else 200
         self.engine = LlamaEngine(
             self.model,  # type: ignore[arg-type]
             self.decoder,

@@ -57,6 +57,7 @@ class Bench:
     sequences: int = 2
     kept: int = 2
     partitioned: bool = False
+    copies: bool = False
     saved: SavedStates | None = None
     running: list[Holder] = field(default_factory=list)
 
@@ -68,6 +69,7 @@ class Bench:
             sequences=self.sequences,
             kept=self.kept,
             partitioned=self.partitioned,
+            copies=self.copies,
             saved=self.saved,
         )
 
@@ -88,12 +90,15 @@ class Bench:
         self.cache.grow(holder.seq_id, len(tokens))
         holder.tokens = array([*holder.tokens.tolist(), *tokens])
 
-    def leave(self, holder: Holder, *, keep: bool = True) -> Move | None:
+    def leave(self, holder: Holder, *, keep: bool = True) -> None:
         self.running.remove(holder)
-        move = self.cache.leave(holder, keep=keep)
-        if move is not None:
+        self.cache.leave(holder, keep=keep)
+
+    def compact(self) -> list[Move]:
+        moves = self.cache.compact()
+        for move in moves:
             next(one for one in self.running if one.seq_id == move.source).seq_id = move.target
-        return move
+        return moves
 
     def check(self) -> None:
         for holder in self.running:
@@ -297,12 +302,14 @@ def test_what_was_given_up_for_a_state_in_vain_is_not_taken_for_a_source() -> No
 def test_partitioned_the_highest_moves_into_the_gap() -> None:
     bench = Bench(sequences=3, partitioned=True)
     first, second, third = (bench.join([index] * 20)[0] for index in range(3))
-    assert bench.leave(first) == Move(2, 0)
+    bench.leave(first)
+    assert bench.compact() == [Move(2, 0)]
     assert bench.context.calls == [("copy", 2, 0, -1)]
     bench.check()
     assert {second.seq_id, third.seq_id} == {0, 1}
-    assert bench.leave(second) is None
-    assert bench.leave(third) is None
+    for one in (second, third):
+        bench.leave(one)
+    assert bench.compact() == []
     assert bench.cache.cells.total == 0
 
 
@@ -310,10 +317,51 @@ def test_partitioned_one_without_cells_moves_without_a_copy() -> None:
     bench = Bench(sequences=3, partitioned=True)
     first, _ = bench.join([1] * 20)
     empty, _ = bench.join([2] * 20, compute=False)
-    assert bench.leave(first) == Move(1, 0)
+    bench.leave(first)
+    assert bench.compact() == [Move(1, 0)]
     assert bench.context.calls == []
     bench.compute(empty, [2] * 20)
     bench.check()
+
+
+def test_partitioned_one_that_joins_takes_the_gap_and_nobody_moves() -> None:
+    bench = Bench(sequences=3, partitioned=True)
+    first, *_ = (bench.join([index] * 20)[0] for index in range(3))
+    bench.leave(first)
+    assert bench.join([9] * 20)[0].seq_id == 0
+    assert bench.compact() == []
+    assert bench.context.calls == []
+
+
+def test_partitioned_a_running_one_is_copied_whole_and_cut() -> None:
+    bench = Bench(sequences=3, partitioned=True, copies=True)
+    bench.join(LONG)
+    other, reused = bench.join([*LONG[:50], 1, 2])
+    assert (other.seq_id, reused) == (1, 50)
+    assert bench.context.calls == [("copy", 0, 1, -1)]
+    bench.check()
+
+
+def test_partitioned_one_that_has_ended_comes_back_from_its_state() -> None:
+    bench = Bench(sequences=3, partitioned=True, copies=True, saved=saved())
+    bench.leave(bench.join(LONG)[0])
+    assert bench.cache.cells.total == 0
+    assert bench.join([*LONG, 1, 2])[1] == len(LONG)
+    bench.check()
+
+
+def test_partitioned_cells_that_are_being_copied_are_neither_saved_nor_filled() -> None:
+    bench = Bench(sequences=3, partitioned=True, copies=True, saved=saved())
+    bench.leave(bench.join(LONG)[0])
+    first, second = ([index] * 80 for index in (1, 2))
+    gone, moved = bench.join(first)[0], bench.join(second)[0]
+    bench.leave(gone, keep=False)
+    assert bench.compact() == [Move(1, 0)]
+    other, reused = bench.join(LONG, compute=False)
+    assert reused == 0, "its state must not be put where llama.cpp has yet to read"
+    bench.leave(moved)
+    bench.compute(other, LONG)
+    assert bench.join([*second, 3])[1] == 0, "what was not there yet was not saved"
 
 
 def test_partitioned_nothing_is_kept_or_shared() -> None:
@@ -331,15 +379,16 @@ def test_partitioned_nothing_is_kept_or_shared() -> None:
     st.integers(1, 4),
     st.integers(0, 3),
     st.integers(100, 500),
-    st.booleans(),
+    st.sampled_from([(False, False), (True, False), (True, True)]),
     st.booleans(),
 )
 def test_after_any_history_what_is_held_is_what_was_computed(  # noqa: PLR0917
-    seed: int, sequences: int, kept: int, size: int, partitioned: bool, saves: bool
+    seed: int, sequences: int, kept: int, size: int, parts: tuple[bool, bool], saves: bool
 ) -> None:
     """`Bench.join` checks that what is reused equals the prompt; keys stand in the tokens."""
     chance = random.Random(seed)
-    bench = Bench(size, sequences, kept, partitioned, saved() if saves else None)
+    partitioned, copies = parts
+    bench = Bench(size, sequences, kept, partitioned, copies, saved() if saves else None)
     for _ in range(40):
         room = size - sum(len(holder.tokens) for holder in bench.running)
         if len(bench.running) < sequences and room > 90 and chance.random() < 0.6:
@@ -351,6 +400,10 @@ def test_after_any_history_what_is_held_is_what_was_computed(  # noqa: PLR0917
             bench.leave(chance.choice(bench.running), keep=chance.random() < 0.8)
         elif bench.running and room > 10:
             bench.compute(chance.choice(bench.running), [chance.randint(1, 3)])
+        bench.check()
+        if partitioned and chance.random() < 0.3:
+            continue  # several may leave between two decodes
+        bench.compact()
         bench.check()
         assert not partitioned or {one.seq_id for one in bench.running} == set(range(len(bench.running)))
     for holder in list(bench.running):

@@ -244,7 +244,7 @@ rounds = st.lists(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(rounds)
 def test_drafts_stay_right_whatever_was_accepted(rounds: list[list[tuple[int, int, int, int]]]) -> None:
     """Each round: which sequences ask for how much, how much of it agrees, and what comes then."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -83,6 +83,7 @@ def chosen(chain: Any, logits: NDArray[np.float32]) -> int:
 _VALUES = st.sampled_from([-np.inf, -2.0, 0.0, 1.0, 1.5, 3.0])
 
 
+@settings(deadline=None)
 @given(
     st.lists(_VALUES, min_size=8, max_size=8),
     st.dictionaries(st.integers(0, 7), st.sampled_from([-np.inf, -1.5, 0.5, 2.0])),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backends.llama_cpp.sizes import Sizes, cell_bytes, file_bytes
-from config.schema import LlamaCppParameters, ModelSpec
+from config.schema import LlamaCppParameters, ModelSpec, WeightsFile
 
 METADATA = {
     "general.architecture": "llama",
@@ -73,3 +73,36 @@ def test_a_file_without_a_context_length_is_no_language_model(weights: Path) -> 
     spec = ModelSpec(name="m", backend="llama_cpp", tasks=["generate"], source="x")
     with pytest.raises(ValueError, match="no language model"):
         Sizes.of(weights, {"general.architecture": "clip"}, spec, LlamaCppParameters())
+
+
+def test_with_cells_of_its_own_a_sequence_has_its_share(weights: Path) -> None:
+    got = sizes(weights, n_ctx=8000, n_seq_max=8, kv_unified=False)
+    assert (got.n_ctx, got.context_length, got.partitioned) == (8192, 1024, True)
+    whole = sizes(weights, n_seq_max=2, kv_unified=False, memory=10**12)
+    assert (whole.n_ctx, whole.context_length) == (16384, 8192)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "partitioned"),
+    [
+        ({"n_ctx": 16384}, True),
+        ({"n_ctx": 16383}, False),
+        ({}, False),
+        ({"n_ctx": 16384, "prefix_cache": True}, False),
+        ({"n_ctx": 16384, "speculation": "lookup"}, False),
+        ({"n_ctx": 16384, "draft_model": WeightsFile(source="x.gguf")}, False),
+        ({"n_ctx": 16384, "kv_unified": True}, False),
+        ({"n_ctx": 512, "kv_unified": False, "prefix_cache": True}, True),
+        ({"n_ctx": 512, "reproducible": True}, True),
+    ],
+)
+def test_cells_are_divided_where_nobody_loses_by_it(
+    weights: Path, parameters: dict[str, object], partitioned: bool
+) -> None:
+    settings = {"n_seq_max": 2, "prefix_cache": False, "speculation": "off", **parameters}
+    assert sizes(weights, **settings).partitioned is partitioned
+
+
+def test_reproducible_answers_cannot_share_cells(weights: Path) -> None:
+    with pytest.raises(ValueError, match="kv_unified"):
+        sizes(weights, reproducible=True, kv_unified=True)

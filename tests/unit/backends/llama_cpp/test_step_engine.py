@@ -286,6 +286,38 @@ def test_who_ends_between_others_leaves_no_gap_apart() -> None:
         assert bench.text(f"j{index}") == answer(prompts[index], most)[0]
 
 
+def test_with_cells_of_their_own_prompts_and_answers_share_a_decode() -> None:
+    bench = Bench(partitioned=True, n_ctx=1024)
+    prompts = [prompt for i in range(1, 128) if answer(prompt := [i], 30)[1] == "length"]
+    for index, most in enumerate([20, 3, 20, 20]):
+        bench.add(f"j{index}", prompts[index], max_tokens=most)
+    bench.run()
+    assert max(map(len, bench.decoder.batches)) == 4
+    assert (bench.decoder.copies, bench.decoder.gaps) == (1, 0)
+    for index, most in enumerate([20, 3, 20, 20]):
+        assert bench.text(f"j{index}") == answer(prompts[index], most)[0]
+
+
+def test_with_cells_of_their_own_several_answers_compute_a_prompt_once() -> None:
+    bench = Bench(partitioned=True, n_ctx=1024)
+    prompt = next(one for i in range(1, 60) if answer(one := list(range(i, i + 60)), 3)[1] == "length")
+    bench.add("a", prompt, max_tokens=3, n=4)
+    bench.run()
+    assert [bench.text("a", item) for item in range(4)] == [answer(prompt, 3)[0]] * 4
+    assert sum(bench.decoder.sizes) < 60 + 4 * 4
+
+
+def test_with_cells_of_its_own_one_goes_on_from_a_saved_state() -> None:
+    bench = Bench(partitioned=True, n_ctx=1024)
+    prompt = list(range(1, 100))
+    bench.add("a", prompt, max_tokens=3)
+    bench.run()
+    bench.add("b", [*prompt, 7], max_tokens=3)
+    bench.run()
+    assert bench.text("b") == answer([*prompt, 7], 3)[0]
+    assert bench.done("b").result.cached_tokens == len(prompt)
+
+
 def test_apart_a_prompt_is_computed_alone_in_pieces_of_its_own() -> None:
     bench = Bench(apart=16, n_ctx=1024)
     bench.add("a", list(range(1, 41)), max_tokens=3)

@@ -211,3 +211,15 @@ def test_apart_every_answer_is_the_undisturbed_one(
     run_all(bench, jobs, data.draw)
     if not any(request.adapter for request in jobs) and not faults:
         assert bench.decoder.gaps == 0
+
+
+@settings(max_examples=80, deadline=None)
+@given(_JOBS, _FAULTS, st.booleans(), st.data())
+def test_with_cells_of_its_own_every_answer_is_the_undisturbed_one(
+    jobs: list[Request], faults: set[int], drafts: bool, data: st.DataObject
+) -> None:
+    """What is shared is copied, and what has ended comes back from its saved state."""
+    drafter = FakeDrafter(len(jobs)) if drafts else None
+    bench = Bench(n_ctx=4 * 130, n_batch=24, partitioned=True, drafter=drafter)
+    bench.decoder.fault = Faults(faults, 4)
+    run_all(bench, jobs, data.draw)
