@@ -10,6 +10,7 @@ from gateway.http.auth import KeyGuard, public_paths
 from gateway.http.chat import chat_route
 from gateway.http.completions import completion_route
 from gateway.http.cortex import cortex_chat_route
+from gateway.http.cortex_audio import cortex_audio_routes
 from gateway.http.embeddings import embedding_route
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.front import Front
@@ -18,6 +19,7 @@ from gateway.http.models import model_routes
 from gateway.http.openapi.routes import openapi_routes
 from gateway.http.page import page_routes, swagger_ui_routes
 from gateway.http.services import Services
+from gateway.http.speech import speech_routes
 from gateway.http.tokens import token_routes
 from gateway.http.transcription import transcription_routes
 from gateway.keys import KeyRing
@@ -39,6 +41,8 @@ def create_app(
             embedding_route(services),
             cortex_chat_route(services),
             *transcription_routes(services),
+            *speech_routes(services),
+            *cortex_audio_routes(services),
             *token_routes(services),
             *model_routes(services),
             *health_routes(services),

@@ -37,6 +37,12 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Largest values of parameters, where the API allows larger ones."""
     adapters: list[str]
     """LoRA adapters that a request may name."""
+    voices: list[str]
+    """Voices that a request may name, the default first."""
+    voice_aliases: dict[str, str]
+    """Other names that a request may give a voice, and the voice that it then gets."""
+    languages: list[str]
+    """ISO 639-1 codes of what it hears or speaks; empty where that has no meaning or is not known."""
     context_length: int
     """Most tokens of prompt and answer together; 0: no such limit."""
     dimensions: int

@@ -22,6 +22,7 @@ from compat.openai.inputs import TokenId
 from compat.openai.logprobs import ChatTokenLogprob
 from compat.openai.messages import ContentPart, MessageCall, RequestMessage
 from compat.openai.sampling import SamplingRequest
+from compat.openai.speech import SpeechRequest, VoiceId
 from compat.openai.tools import (
     AllowedToolsChoice,
     FunctionDefinition,
@@ -144,6 +145,7 @@ RAW_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     (ContentPart, "prompt_cache_breakpoint"): (Any,),
     (CompletionRequest, "prompt"): TEXTS_OR_TOKENS,
     (EmbeddingRequest, "input"): TEXTS_OR_TOKENS,
+    (SpeechRequest, "voice"): (str, VoiceId),
     (TokenizeRequest, "tools"): (list[FunctionTool],),
     (TokenizeRequest, "chat_template_kwargs"): (JsonObject,),
     (ChatChoice, "logprobs"): (ChatLogprobs,),
