@@ -36,6 +36,8 @@ _LONGEST_BOUNDARY = 70  # RFC 2046, 5.1.1
 _UTF8 = ("utf-8", "utf8", "us-ascii")
 _WRITE_BYTES = 1024 * 1024
 """So much of a file is collected before a thread writes it."""
+_QUICK_BYTES = 8 * 1024 * 1024
+"""Files of a body up to this size are removed where the request ends."""
 _MAX_NAME = 200
 
 
@@ -92,6 +94,7 @@ class _FormReader:
         self._files: dict[str, UploadedFile] = {}
         self._part: _TextPart | _FilePart | None = None
         self._paths: list[Path] = []
+        self._received_bytes = 0
 
     async def read(self, receive: Receive, cap: int, pause_s: float) -> Form:
         try:
@@ -112,21 +115,23 @@ class _FormReader:
         return Form(self._texts, self._files)
 
     async def _read_all(self, receive: Receive, cap: int, pause_s: float) -> None:
-        size, more = 0, True
+        more = True
         while more:
             piece, more = await next_piece(receive, pause_s)
-            size += len(piece)
-            if size > cap:
+            self._received_bytes += len(piece)
+            if self._received_bytes > cap:
                 raise too_large(cap)
             if piece:
                 await self._take(piece)
         self._parser.close()
 
     def remove_files(self) -> None:
-        for path in self._paths:
-            with suppress(OSError):
-                path.unlink()
-        self._paths.clear()
+        """Large ones on a thread: a file system may take long to free what they held."""
+        paths, self._paths = self._paths, []
+        if self._received_bytes <= _QUICK_BYTES:
+            _remove(paths)
+        else:
+            asyncio.get_running_loop().run_in_executor(None, _remove, paths)
 
     async def _take(self, piece: bytes) -> None:
         for event in self._parser.parse(piece):
@@ -234,6 +239,12 @@ class _FilePart:
     def _finish(self) -> None:
         self._write()
         self.close()
+
+
+def _remove(paths: list[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 async def _to_its_end(work: Callable[[], None]) -> None:

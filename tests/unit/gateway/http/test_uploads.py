@@ -166,6 +166,12 @@ async def test_a_body_over_the_cap_is_refused_while_it_comes(tmp_path: Path) -> 
     assert sent < 5_200_000
 
 
+async def test_a_very_large_file_goes_too(site: Site) -> None:
+    assert (await post(site, MODEL + part("file", bytes(9 << 20), filename="a") + END)).status_code == 200
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert left(site) == []
+
+
 async def test_a_failed_job_leaves_no_file(site: Site) -> None:
     site.engine.script = failure(ModelFailed("no"))
     assert_envelope(await post(site, GOOD), 503)
