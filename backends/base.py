@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
-from backends.protocol import Capacity, Description, Job, Output, Result, StepStats
+from backends.protocol import Capacity, Description, Job, Output, Result, SessionInput, StepStats
 from config.schema import ModelSpec
 
 
@@ -104,6 +104,29 @@ class StepEngine(ABC, Generic[P]):
     def requeue(self, max_queued: int) -> list[str]:
         """Give back jobs that have not started beyond `max_queued` items; ids of the jobs dropped."""
         return []
+
+
+class SessionEngine(StepEngine[P]):
+    """A StepEngine that also listens: it holds sessions, which are fed while they are open.
+
+    Its description has the task `listen`. A session is aborted like a job, and `step` gives its outputs: a
+    Committed, TurnDone or TurnFailed, in order, for each turn, and Finished after its `end`. `has_work` is
+    true as long as any session has input that is not worked off. An idle session holds no place that another
+    job could have. backends/listening does all of this but hearing and transcribing.
+    """
+
+    @abstractmethod
+    def open_session(self, job: Job) -> None:
+        """Take a session on; its parameters are SessionParameters. Raises JobError if it cannot be had."""
+
+    @abstractmethod
+    def take_input(self, message: SessionInput) -> None:
+        """Queue what came for an open session; `step` works it off in the order in which it came."""
+
+    @abstractmethod
+    def backlog_bytes(self, job_id: str) -> int:
+        """Audio of this session that was taken and not yet listened to, and that of turns that wait to be
+        transcribed: as it grows the client is slowed down."""
 
 
 class BatchEngine(ABC, Generic[P]):

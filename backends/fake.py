@@ -54,6 +54,7 @@ from backends.protocol import (
     Item,
     ItemDone,
     Job,
+    JobTask,
     Output,
     Result,
     SpeakParameters,
@@ -190,8 +191,9 @@ class FakeStepBackend(_FakeBackend):
 
     def describe(self) -> Description:
         parameters = _parameters(self)
+        hears: list[JobTask] = ["listen"] if "transcribe" in self.spec.tasks else []
         return Description(
-            [*self.spec.tasks, *TOKEN_TASKS],
+            [*self.spec.tasks, *TOKEN_TASKS, *hears],
             self._honoured(),
             context_length=parameters.context_length,
             vocabulary_size=1000,
@@ -204,7 +206,11 @@ class FakeStepBackend(_FakeBackend):
         )
 
     def load(self, device: str) -> "FakeStepEngine":
-        return FakeStepEngine(self._load())
+        if "transcribe" not in self.spec.tasks:
+            return FakeStepEngine(self._load())
+        from backends.fake_sessions import FakeSessionEngine
+
+        return FakeSessionEngine(self._load())
 
     def _honoured(self) -> list[str]:
         by_task = {"generate": _HONOURED, "translate": HONOURED["transcribe"]} | HONOURED

@@ -236,6 +236,21 @@ class SpeakParameters(Message, frozen=True):
     seed: int | None = None
 
 
+class SessionParameters(Message, frozen=True):
+    """Of listen jobs: they have no items, stay open, and are fed audio while they run."""
+
+    sample_rate: Literal[16000, 24000] = 24000
+    """Of the audio fed, hertz; fixed once audio has come."""
+    language: str = ""
+    """ISO 639-1 code of what is spoken; empty: found out for each turn."""
+    prompt: str = ""
+    """Text that is taken to stand before each turn: names, spelling, style."""
+    voice_activity: VoiceActivity | None = VoiceActivity()
+    """How turns are told apart; None: a turn ends by Commit alone."""
+    logprobs: bool = False
+    """Log-probabilities of the transcripts' tokens."""
+
+
 Parameters = (
     GenerateParameters
     | EmbedParameters
@@ -243,10 +258,12 @@ Parameters = (
     | DetokenizeParameters
     | TranscribeParameters
     | SpeakParameters
+    | SessionParameters
 )
 
-JobTask = Task | Literal["tokenize", "detokenize"]
-"""The last two need no engine: the prepare helper answers them, for whatever task the model serves."""
+JobTask = Task | Literal["tokenize", "detokenize", "listen"]
+"""tokenize and detokenize need no engine: the prepare helper answers them, whatever task the model serves.
+listen is a session, of models that transcribe and whose description says that they hold sessions."""
 
 
 class Job(Message, frozen=True):
@@ -305,7 +322,57 @@ class Stop(Message, frozen=True):
     """Finish nothing more, unload and exit."""
 
 
-GatewayMessage = Load | Submit | Abort | Stop
+class Feed(Message, frozen=True):
+    """The next audio of a session: int16, little-endian, mono; at most MAX_FEED_BYTES."""
+
+    job_id: str
+    data: bytes
+
+
+class Commit(Message, frozen=True):
+    """The turn ends here. Answered by Committed, or InputRefused where there is none."""
+
+    job_id: str
+    tag: str = ""
+    """Comes back in an InputRefused."""
+
+
+class Clear(Message, frozen=True):
+    """Forget the audio of the turn that is open. Answered by Cleared."""
+
+    job_id: str
+    tag: str = ""
+
+
+class Reconfigure(Message, frozen=True):
+    """Other parameters from here on. Answered by InputRefused where they cannot be had, else not at all."""
+
+    job_id: str
+    parameters: SessionParameters
+    tag: str = ""
+
+
+class EndInput(Message, frozen=True):
+    """No more comes: work off what has, then Finished."""
+
+    job_id: str
+
+
+SessionInput = Feed | Commit | Clear | Reconfigure | EndInput
+"""What goes to an open session, in order. None is sent that its credit does not cover, see Credit."""
+
+MAX_FEED_BYTES = 64 * 1024
+INPUT_CREDIT = 1024 * 1024
+"""What may be sent to a session before its first Credit, by input_cost: 20 s of audio and more."""
+_INPUT_OVERHEAD = 128
+
+
+def input_cost(message: SessionInput) -> int:
+    """What a message takes of a session's credit: its bytes, and something for itself."""
+    return _INPUT_OVERHEAD + (len(message.data) if isinstance(message, Feed) else 0)
+
+
+GatewayMessage = Load | Submit | Abort | Stop | SessionInput
 
 
 # --- worker to gateway --------------------------------------------------------------------------------
@@ -331,6 +398,10 @@ class Capacity(Message, frozen=True):
     """Items received and not started."""
     received: int
     """Submit messages received since the start: lets the gateway count those still on their way."""
+    inputs: int = 0
+    """SessionInput messages received since the start."""
+    listening: bool = False
+    """An open session has input that is not worked off: steps must follow."""
 
 
 class StepStats(Message, frozen=True):
@@ -566,7 +637,91 @@ class Requeue(Message, frozen=True):
     job_id: str
 
 
-Output = Started | Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | Failed | Requeue
+class Credit(Message, frozen=True):
+    """How much may be sent to a session in all since it was opened, by input_cost; it never shrinks."""
+
+    job_id: str
+    total: int
+
+
+class SpeechStarted(Message, frozen=True):
+    """Turn `turn` has begun. Turns of a session count from 0; every TurnText and end names its turn."""
+
+    job_id: str
+    turn: int
+    start_ms: int
+    """Of the session's audio, padding in front of the speech included."""
+
+
+class SpeechStopped(Message, frozen=True):
+    job_id: str
+    turn: int
+    end_ms: int
+
+
+class Committed(Message, frozen=True):
+    """The turn's audio is complete: one TurnDone or TurnFailed follows, in order of turns."""
+
+    job_id: str
+    turn: int
+
+
+class Cleared(Message, frozen=True):
+    job_id: str
+
+
+class InputRefused(Message, frozen=True):
+    """An input that the session could not follow; it goes on as if that had not come."""
+
+    job_id: str
+    tag: str
+    message: str
+    param: str = ""
+    code: str = ""
+
+
+class TurnText(Message, frozen=True):
+    """The next piece of a turn's transcript, perhaps while it is still being spoken; never taken back."""
+
+    job_id: str
+    turn: int
+    text: str
+
+
+class TurnDone(Message, frozen=True):
+    """The whole transcript of a turn; it begins with the pieces that went out before."""
+
+    job_id: str
+    turn: int
+    text: str
+    duration_s: float
+    language: str = ""
+    logprobs: list[TokenLogprob] = field(default_factory=list)
+
+
+class TurnFailed(Message, frozen=True):
+    """This turn has no transcript; the session goes on."""
+
+    job_id: str
+    turn: int
+    message: str
+
+
+SessionOutput = (
+    Credit
+    | SpeechStarted
+    | SpeechStopped
+    | Committed
+    | Cleared
+    | InputRefused
+    | TurnText
+    | TurnDone
+    | TurnFailed
+)
+
+Output = (
+    Started | Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | Failed | Requeue | SessionOutput
+)
 
 
 class Description(Message, frozen=True):

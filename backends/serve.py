@@ -37,11 +37,14 @@ from backends.protocol import (
     Output,
     Ready,
     Requeue,
+    SessionInput,
+    SessionParameters,
     Started,
     StepStats,
     Stop,
     Submit,
 )
+from backends.session_desk import SessionDesk
 
 log = logging.getLogger(__name__)
 _decoder = msgspec.msgpack.Decoder(GatewayMessage)
@@ -61,6 +64,7 @@ class Worker:
         self._sent_capacity: Capacity | None = None
         self._stage: PrepareStage
         self._engine: StepEngine[Any]
+        self._sessions: SessionDesk
         self._item_type: Any
 
     def run(self) -> int:
@@ -91,6 +95,7 @@ class Worker:
         engine = backend.load(load.device)
         self._engine = BatchRunner(engine) if isinstance(engine, BatchEngine) else engine
         self._engine.announce = self._announce
+        self._sessions = SessionDesk(self._engine)
         self._engine.warm_up()
         self._stage.wait_ready()
         return Ready(self._capacity(), time.monotonic() - started_at)
@@ -101,7 +106,7 @@ class Worker:
             while (body := self._channel.receive()) is not None:
                 message = _decoder.decode(body)
                 self._inbox.put(message)
-                if isinstance(message, Submit):
+                if isinstance(message, Submit) and not _is_session(message.job):
                     self._stage.submit(message.job)
         except Exception:  # edge of the process: a broken channel is the end of it
             log.exception("the channel to the gateway is broken")
@@ -125,7 +130,10 @@ class Worker:
                 if isinstance(event, Stop):
                     self._give_back()
                     return False
-                self._take(event)
+                if isinstance(event, SessionInput):
+                    self._sessions.take(event)
+                else:
+                    self._take(event)
                 event = self._inbox.get_nowait()
         except queue.Empty:
             return True
@@ -134,7 +142,7 @@ class Worker:
         match event:
             case Submit(job):
                 self._received += 1
-                self._preparing[job.id] = job
+                self._receive(job)
             case Abort(job_id):
                 self._abort(job_id)
             case Prepared():
@@ -168,6 +176,18 @@ class Worker:
         except JobError as error:
             self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
 
+    def _receive(self, job: Job) -> None:
+        """A session needs no preparing."""
+        if not _is_session(job):
+            self._preparing[job.id] = job
+            return
+        try:
+            self._sessions.open(job)
+        except JobError as error:
+            self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
+        else:
+            self._announce(job.id)
+
     def _abort(self, job_id: str) -> None:
         if self._preparing.pop(job_id, None):
             self._stage.cancel(job_id)
@@ -184,9 +204,16 @@ class Worker:
     def _capacity(self) -> Capacity:
         capacity = self._engine.capacity()
         preparing = sum(job.result_count for job in self._preparing.values())
-        return msgspec.structs.replace(capacity, queued=capacity.queued + preparing, received=self._received)
+        return msgspec.structs.replace(
+            capacity,
+            queued=capacity.queued + preparing,
+            received=self._received,
+            inputs=self._sessions.inputs,
+            listening=self._sessions.has_work(),
+        )
 
     def _flush(self, stats: StepStats) -> None:
+        self._outputs += self._sessions.after(self._outputs)
         capacity = self._capacity()
         # While jobs are being prepared the next frame is near anyway: a capacity alone is not worth one.
         if not self._outputs and (self._preparing or capacity == self._sent_capacity):
@@ -210,6 +237,10 @@ class Worker:
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
+
+
+def _is_session(job: Job) -> bool:
+    return isinstance(job.parameters, SessionParameters)
 
 
 def _load_failed(error: Exception) -> LoadFailed:

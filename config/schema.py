@@ -74,6 +74,10 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     """Template rendering, tokenising and decoding of one job take at most this long."""
     media_prepare_s: PositiveSeconds = 120.0
     """Instead of prepare_s for jobs with recordings or pictures, which have to be decoded."""
+    session_s: PositiveSeconds = 3600.0
+    """A live transcription session lasts at most this long; request_s is not for it."""
+    session_idle_s: PositiveSeconds = 300.0
+    """A live transcription session whose client sends nothing for this long is closed."""
     first_event_s: PositiveSeconds = 10.0
     """A streamed answer keeps its HTTP status open this long for an early error, then sends headers."""
     keepalive_s: PositiveSeconds = 10.0
@@ -354,6 +358,8 @@ class ModelSpec(Settings, frozen=True, kw_only=True):
     """Load at start; otherwise at the first request."""
     replicas: Annotated[int, Meta(ge=1, le=64)] = 1
     """Workers that serve this model side by side."""
+    max_sessions: Positive = 64
+    """Live transcription sessions open at once, on all replicas together; one more is refused."""
     device: str = "auto"
     """`auto` or a device name to pin the model to."""
     memory_bytes: Positive | None = None

@@ -10,41 +10,29 @@ import math
 import time
 from collections import deque
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from msgspec import Struct
 
-from backends.protocol import (
-    Abort,
-    AudioDelta,
-    Delta,
-    Description,
-    EmbeddingResult,
-    Finished,
-    Frame,
-    GenerationResult,
-    ItemDone,
-    Job,
-    Load,
-    Result,
-    Started,
-    StepStats,
-    Submit,
-    TranscriptDelta,
-)
+from backends.protocol import Abort, Description, Frame, Job, Load, StepStats, Submit
 from config.schema import BackendConfig, Config, ModelSpec
 from gateway.engine import events
 from gateway.engine.descriptions import describe
 from gateway.engine.devices import find_devices
 from gateway.engine.errors import GatewayError, InternalError, ModelNotPulled
+from gateway.engine.open_job import OpenJob
 from gateway.engine.registry import Registry
 from gateway.engine.scheduler import Scheduler
+from gateway.engine.session import SessionStream
 from gateway.engine.stream import JobStream
 from gateway.engine.supervisor import Supervisor
-from gateway.telemetry.metrics import JobTimes, Metrics, ModelGauges, WorkerGauges
+from gateway.telemetry.metrics import Metrics, ModelGauges, WorkerGauges
 from gateway.weights.errors import WeightsError
 from gateway.weights.located import Located, locate
 from gateway.weights.store import WeightsStore
+
+S = TypeVar("S", bound=JobStream)
 
 log = structlog.get_logger(__name__)
 
@@ -69,29 +57,6 @@ class ModelStatus(Struct, frozen=True):
     workers: list[WorkerStatus]
 
 
-class _OpenJob:
-    """A job's stream, and the times that become its metrics."""
-
-    __slots__ = (
-        "arrived_at",
-        "first_at",
-        "generation_tokens",
-        "last_at",
-        "prompt_tokens",
-        "started_at",
-        "stream",
-    )
-
-    def __init__(self, stream: JobStream, now: float) -> None:
-        self.stream = stream
-        self.arrived_at = now
-        self.started_at = 0.0
-        self.first_at = 0.0
-        self.last_at = 0.0
-        self.prompt_tokens = 0
-        self.generation_tokens = 0
-
-
 class Engine:
     """Jobs in, outputs out. Start it, submit, drain, stop."""
 
@@ -113,7 +78,7 @@ class Engine:
         self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, spool, self._post)
         self._located: dict[str, Located] = {}
         self._describing: dict[str, asyncio.Task[Description]] = {}
-        self._open: dict[str, _OpenJob] = {}
+        self._open: dict[str, OpenJob] = {}
         self._last_stats: dict[int, StepStats] = {}
         self._events: deque[events.Event] = deque()
         self._handling = False
@@ -240,8 +205,17 @@ class Engine:
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
         """Take a job on. Raises the GatewayError that refuses it; its model must be described."""
-        stream = JobStream(job, self._abort)
-        self._open[job.id] = _OpenJob(stream, time.monotonic())
+        return self._take_on(JobStream(job, self._abort), key)
+
+    def open_session(self, job: Job, *, key: str = "") -> SessionStream:
+        """As `submit`, for a job with SessionParameters."""
+        return self._take_on(
+            SessionStream(job, self._abort, lambda message: self._post(events.InputGiven(message))), key
+        )
+
+    def _take_on(self, stream: S, key: str) -> S:
+        job = stream.job
+        self._open[job.id] = OpenJob(stream, self._metrics, time.monotonic())
         self._idle.clear()
         self._post(events.JobArrived(job, key))
         if stream.error is not None and job.id not in self._open:
@@ -297,33 +271,14 @@ class Engine:
         for output in frame.outputs:
             if output.job_id not in worker.jobs or (open_job := self._open.get(output.job_id)) is None:
                 continue  # aborted meanwhile
-            match output:
-                case Delta():
-                    if open_job.last_at:
-                        self._metrics.inter_token(worker.model, now - open_job.last_at)
-                    else:
-                        open_job.first_at = now
-                    open_job.last_at = now
-                    open_job.stream.push(output)
-                case TranscriptDelta() | AudioDelta():
-                    open_job.first_at = open_job.first_at or now
-                    open_job.stream.push(output)
-                case ItemDone(result=result):
-                    open_job.first_at = open_job.first_at or now
-                    if output.item % open_job.stream.job.answers == 0:  # computed once an item
-                        open_job.prompt_tokens += _prompt_tokens(result)
-                    if isinstance(result, GenerationResult):
-                        open_job.generation_tokens += result.completion_tokens
-                    open_job.stream.push(output)
-                case Finished():
-                    open_job.stream.push(output)
-                case Started():
-                    open_job.started_at = now
+            open_job.deliver(output, now)
 
     def _carry_out(self, command: events.Command, now: float) -> None:
         match command:
             case events.Dispatch(worker_id, job):
                 self._supervisor.send(worker_id, Submit(job))
+            case events.SendInput(worker_id, message):
+                self._supervisor.send(worker_id, message)
             case events.AbortJob(worker_id, job_id):
                 self._supervisor.send(worker_id, Abort(job_id))
             case events.FailJob(job_id, error):
@@ -349,19 +304,7 @@ class Engine:
         open_job.stream.end()
         if not self._open:
             self._idle.set()
-        job, error, since = open_job.stream.job, open_job.stream.error, open_job.arrived_at
-        self._metrics.job_ended(
-            JobTimes(
-                job.model,
-                job.task,
-                "ok" if error is None else error.code or "invalid_request",
-                open_job.started_at - since if open_job.started_at else None,
-                open_job.first_at - since if open_job.first_at else None,
-                now - since,
-                open_job.prompt_tokens,
-                open_job.generation_tokens,
-            )
-        )
+        self._metrics.job_ended(open_job.times(now))
 
     def _observe(self, event: events.Event) -> None:
         if isinstance(event, events.WorkerReady | events.WorkerDied):
@@ -392,6 +335,10 @@ class Engine:
                 ),
                 max((self._kv_usage(worker_id) for worker_id in model.workers), default=0.0),
                 self._worker_gauges(name),
+                sum(
+                    open_job.is_session and open_job.stream.job.model == name
+                    for open_job in self._open.values()
+                ),
             )
             for name, model in self._scheduler.models.items()
         ]
@@ -416,8 +363,3 @@ class Engine:
     def _kv_usage(self, worker_id: int) -> float:
         stats = self._last_stats.get(worker_id)
         return stats.kv_used / stats.kv_total if stats and stats.kv_total else 0.0
-
-
-def _prompt_tokens(result: Result) -> int:
-    """Tokens that an engine read for this result."""
-    return result.prompt_tokens if isinstance(result, GenerationResult | EmbeddingResult) else 0

@@ -23,6 +23,8 @@
     │   ├── StorageFailed       503  storage_failed; the disk is full or cannot be written
     │   └── WorkerDied          503  worker_died
     ├── RequestTimeout          504  timeout
+    │   ├── SessionExpired      504  session_expired
+    │   └── SessionIdle         504  session_idle
     └── InternalError           500
         └── PoisonRequest       500  killed every worker that ran it
 
@@ -162,6 +164,14 @@ class RequestTimeout(GatewayError):
     status = 504
     default_code = "timeout"
     should_retry = False
+
+
+class SessionExpired(RequestTimeout):
+    default_code = "session_expired"
+
+
+class SessionIdle(RequestTimeout):
+    default_code = "session_idle"
 
 
 class InternalError(GatewayError):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from backends.protocol import Capacity, Description, Frame, Job
+from backends.protocol import Capacity, Description, Frame, Job, SessionInput
 from gateway.engine.errors import GatewayError
 
 
@@ -27,6 +27,12 @@ class JobAborted(Event, frozen=True):
 
     job_id: str
     error: GatewayError
+
+
+class InputGiven(Event, frozen=True):
+    """Something for a session; its credit covers it."""
+
+    message: SessionInput
 
 
 class ModelWanted(Event, frozen=True):
@@ -99,6 +105,11 @@ class KillWorker(Command, frozen=True):
 class Dispatch(Command, frozen=True):
     worker_id: int
     job: Job
+
+
+class SendInput(Command, frozen=True):
+    worker_id: int
+    message: SessionInput
 
 
 class AbortJob(Command, frozen=True):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backends.protocol import Capacity, Description, Job
+from backends.protocol import Capacity, Description, Job, SessionInput, SessionParameters
 from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
 
@@ -30,6 +30,12 @@ class JobEntry:
     """An output has gone out: it cannot be replayed."""
     deaths: int = 0
     """Workers that died while they ran it."""
+    waiting_input: list[SessionInput] = field(default_factory=list)
+    """Of a session that no worker has yet; its credit bounds it."""
+
+    @property
+    def is_session(self) -> bool:
+        return isinstance(self.job.parameters, SessionParameters)
 
     @property
     def items(self) -> int:
@@ -52,13 +58,31 @@ class Worker:
     """Submit messages sent so far."""
     unseen: deque[tuple[int, int]] = field(default_factory=deque)
     """(number of the Submit, items) sent and not yet in a capacity."""
+    inputs_sent: int = 0
+    """SessionInput messages sent so far."""
     progress_at: float = 0.0
-    """Last frame, or the dispatch that ended its idleness."""
+    """Last frame, or what ended its idleness."""
+    watched: bool = False
+    """A watchdog deadline is set."""
     last_used: float = 0.0
 
     @property
     def busy(self) -> bool:
         return bool(self.jobs or self.aborting)
+
+    @property
+    def owes_progress(self) -> bool:
+        """Steps must come from it. Sessions alone owe none while all that came for them is worked off."""
+        return (
+            bool(self.aborting)
+            or self.capacity.listening
+            or self.capacity.inputs < self.inputs_sent
+            or any(not entry.is_session or not entry.started for entry in self.jobs.values())
+        )
+
+    @property
+    def sessions(self) -> int:
+        return sum(entry.is_session for entry in self.jobs.values())
 
     @property
     def running(self) -> int:

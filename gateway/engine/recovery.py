@@ -34,6 +34,8 @@ def from_failed(failed: Failed) -> errors.GatewayError:
 
 def judge(entry: JobEntry, death: WorkerDied) -> errors.GatewayError | None:
     """The error that ends this job of a dead worker; None: it may run again."""
+    if entry.is_session:
+        return errors.WorkerDied("The worker died; what was said since the last transcript is lost.")
     if not entry.started:
         return None
     if entry.sent:

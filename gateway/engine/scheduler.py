@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from backends.protocol import (
     AudioDelta,
     Delta,
+    EndInput,
     Failed,
     Finished,
     Frame,
@@ -17,6 +18,8 @@ from backends.protocol import (
     Job,
     Output,
     Requeue,
+    SessionInput,
+    SessionParameters,
     Started,
     TranscriptDelta,
 )
@@ -30,6 +33,7 @@ from gateway.engine.events import (
     Event,
     FailJob,
     FrameReceived,
+    InputGiven,
     JobAborted,
     JobArrived,
     JobEnded,
@@ -38,6 +42,7 @@ from gateway.engine.events import (
     ModelDescribed,
     ModelWanted,
     ReplayJob,
+    SendInput,
     StartWorker,
     StopWorker,
     Tick,
@@ -81,6 +86,8 @@ class Scheduler:
         match event:
             case FrameReceived(worker_id, frame):
                 return self._on_frame(worker_id, frame, now)
+            case InputGiven(message):
+                return self._on_input(message, now)
             case JobArrived(job, key):
                 return self._on_job(job, key, now)
             case JobAborted(job_id, error):
@@ -103,8 +110,7 @@ class Scheduler:
                 model.error, model.failed_until = error, now + recovery.FAILED_COOL_DOWN_S
                 return self._fail_queue(model, error)
             case DrainStarted():
-                self.draining = True
-                return []
+                return self._on_drain(now)
             case Tick():
                 return self._on_tick(now)
         raise AssertionError(f"unknown event {event!r}")
@@ -140,6 +146,12 @@ class Scheduler:
                 f"{len(model.queue)} requests wait for {job.model} already.",
                 retry_after_s=self._retry_after(model),
             )
+        if isinstance(job.parameters, SessionParameters) and self._sessions(model) >= model.spec.max_sessions:
+            return errors.QueueFull(
+                f"{job.model} has {model.spec.max_sessions} sessions open already.",
+                code="too_many_sessions",
+                retry_after_s=RETRY_AFTER_MAX_S,
+            )
         if model.load_s > self._timeouts.queue_s and not model.ready_workers():
             model.wanted = True
             return errors.ModelLoading(
@@ -147,6 +159,35 @@ class Scheduler:
                 retry_after_s=min(model.load_s, RETRY_AFTER_MAX_S),
             )
         return None
+
+    def _sessions(self, model: Model) -> int:
+        waiting = sum(entry.is_session for entry in model.queue)
+        return waiting + sum(worker.sessions for worker in model.workers.values())
+
+    def _on_input(self, message: SessionInput, now: float) -> list[Command]:
+        entry = self.jobs.get(message.job_id)
+        if entry is None:
+            return []
+        if entry.worker_id is None:
+            entry.waiting_input.append(message)
+            return []
+        worker = self.workers[entry.worker_id]
+        self._expect_progress(worker, now)
+        worker.inputs_sent += 1
+        return [SendInput(worker.id, message)]
+
+    def _on_drain(self, now: float) -> list[Command]:
+        """Sessions would go on for ever: what was said is still transcribed, no more is taken."""
+        if self.draining:
+            return []
+        self.draining = True
+        commands: list[Command] = []
+        for entry in [entry for entry in self.jobs.values() if entry.is_session]:
+            if entry.worker_id is None:
+                commands += self._fail(entry, errors.Draining("The server is shutting down."), now)
+            else:
+                commands += self._on_input(EndInput(entry.job.id), now)
+        return commands
 
     def _retry_after(self, model: Model) -> float:
         """Seconds until half the queue is worked off at the recent rate."""
@@ -272,24 +313,34 @@ class Scheduler:
         """Send what can be sent, start what must be started."""
         commands: list[Command] = []
         while (entry := model.queue.first()) is not None:
-            worker = max(model.ready_workers(), key=lambda worker: worker.room, default=None)
+            worker = max(
+                model.ready_workers(), key=lambda worker: (worker.room, -worker.sessions), default=None
+            )
             if worker is None or worker.room + LOOK_AHEAD_ITEMS <= 0:
                 break
             model.queue.remove(entry)
-            commands.append(self._dispatch(worker, entry, now))
+            commands += self._dispatch(worker, entry, now)
         if (model.queue or model.wanted) and len(model.live_workers()) < model.spec.replicas:
             commands += self._start(model, now)
         return commands
 
-    def _dispatch(self, worker: Worker, entry: JobEntry, now: float) -> Command:
-        if not worker.busy:
-            worker.progress_at = now
-            self._timers.set(now + self._timeouts.step_s, "watchdog", str(worker.id))
+    def _dispatch(self, worker: Worker, entry: JobEntry, now: float) -> list[Command]:
+        self._expect_progress(worker, now)
         entry.worker_id = worker.id
         worker.jobs[entry.job.id] = entry
         worker.dispatched += 1
         worker.unseen.append((worker.dispatched, entry.items))
-        return Dispatch(worker.id, entry.job)
+        inputs, entry.waiting_input = entry.waiting_input, []
+        worker.inputs_sent += len(inputs)
+        return [Dispatch(worker.id, entry.job), *(SendInput(worker.id, message) for message in inputs)]
+
+    def _expect_progress(self, worker: Worker, now: float) -> None:
+        """It is about to get something to do."""
+        if not worker.owes_progress:
+            worker.progress_at = now
+        if not worker.watched:
+            worker.watched = True
+            self._timers.set(now + self._timeouts.step_s, "watchdog", str(worker.id))
 
     def _start(self, model: Model, now: float) -> list[Command]:
         if self.draining or model.description is None or now < max(model.retry_at, model.failed_until):
@@ -360,6 +411,9 @@ class Scheduler:
         self._timers.set(entry.deadline, "job", job_id)  # an open job always has one deadline set
         if now >= entry.deadline:
             timeout_s = entry.deadline - entry.arrived_at
+            if entry.is_session:
+                expired = errors.SessionExpired(f"A session lasts at most {timeout_s:g} s.")
+                return self._on_abort(job_id, expired, now)
             return self._on_abort(job_id, errors.RequestTimeout(f"Not done within {timeout_s:g} s."), now)
         if entry.worker_id is not None:
             return []
@@ -379,10 +433,14 @@ class Scheduler:
 
     def _check_progress(self, worker_id: int, now: float) -> list[Command]:
         worker = self.workers.get(worker_id)
-        if worker is None or worker.state != "ready" or not worker.busy:
+        if worker is None:
+            return []
+        worker.watched = False
+        if worker.state != "ready" or not worker.owes_progress:
             return []
         due_at = worker.progress_at + self._timeouts.step_s
         if now < due_at:
+            worker.watched = True
             self._timers.set(due_at, "watchdog", str(worker_id))
             return []
         worker.state = "killed"

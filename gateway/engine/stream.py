@@ -7,10 +7,19 @@ import asyncio
 from collections.abc import Callable
 from types import TracebackType
 
-from backends.protocol import AudioDelta, Delta, Finished, ItemDone, Job, Result, TranscriptDelta
+from backends.protocol import (
+    AudioDelta,
+    Delta,
+    Finished,
+    ItemDone,
+    Job,
+    Result,
+    SessionOutput,
+    TranscriptDelta,
+)
 from gateway.engine.errors import GatewayError
 
-StreamOutput = Delta | TranscriptDelta | AudioDelta | ItemDone | Finished
+StreamOutput = Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | SessionOutput
 
 
 class JobStream:

@@ -42,6 +42,8 @@ class ModelGauges(Struct, frozen=True):
     kv_cache_usage: float
     """Share of the KV cells in use, 0 to 1."""
     workers: list[WorkerGauges]
+    sessions: int = 0
+    """Live transcription sessions that are open."""
 
 
 class JobTimes(Struct, frozen=True):
@@ -92,6 +94,7 @@ class Metrics:
         self._drafts = self._counter("spec_decode_num_draft_tokens", "Tokens foretold by speculation", model)
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Of those, tokens that came", model)
         self._worker_events = self._counter("worker_events", "Starts and ends of workers", ("model", "event"))
+        self._audio_fed = self._counter("session_audio_seconds", "Audio fed to live sessions", model)
         self._load = self._histogram("model_load_seconds", "Start of a worker to ready", model, _LATENCY_S)
         # These come with every token, and labels() takes a lock and builds a key each time.
         self._of_step, self._of_batch, self._of_inter = (
@@ -141,6 +144,10 @@ class Metrics:
         """`event`: started, ready, died, stopped."""
         self._worker_events.labels(model, event).inc()
 
+    def audio_fed(self, model: str, seconds: float) -> None:
+        """Audio that came in live sessions."""
+        self._audio_fed.labels(model).inc(seconds)
+
     def model_loaded(self, model: str, load_s: float) -> None:
         self._load.labels(model).observe(load_s)
 
@@ -170,7 +177,9 @@ class _Gauges(Collector):
             "llm_cortex_worker_state", "1 for the state it is in", labels=[*labels, "state"]
         )
         memory = GaugeMetricFamily("llm_cortex_worker_memory_bytes", "Resident memory", labels=labels)
+        sessions = GaugeMetricFamily("llm_cortex_sessions_open", "Live sessions", labels=["model"])
         for model in self._snapshot():
+            sessions.add_metric([model.model], model.sessions)
             running.add_metric([model.model], model.running)
             waiting.add_metric([model.model], model.waiting)
             kv_cache.add_metric([model.model], model.kv_cache_usage)
@@ -179,4 +188,4 @@ class _Gauges(Collector):
                 memory.add_metric(values, worker.memory_bytes)
                 for name in WORKER_STATES:
                     state.add_metric([*values, name], float(worker.state == name))
-        return [running, waiting, kv_cache, state, memory]
+        return [running, waiting, kv_cache, state, memory, sessions]

@@ -1,0 +1,169 @@
+"""One session's input, worked off in the order in which it came.
+
+Owns the queue of inputs, the turns that wait for their transcript, and the outputs about turns. A backend
+gives it ears: how likely a frame is speech, and how the session's audio becomes that of its model.
+"""
+
+from collections import deque
+from typing import Protocol
+
+from backends.listening.turns import Began, Ended, NothingToCommit, TooLong, Turn, Turns
+from backends.protocol import (
+    Clear,
+    Cleared,
+    Commit,
+    Committed,
+    EndInput,
+    Feed,
+    InputRefused,
+    Output,
+    Reconfigure,
+    SessionInput,
+    SessionParameters,
+    SpeechStarted,
+    SpeechStopped,
+)
+
+
+class Ear(Protocol):
+    """Of one session."""
+
+    rate: int
+    """Of the audio that it gives and judges, hertz."""
+    frame_bytes: int
+
+    def convert(self, pcm: bytes) -> bytes:
+        """The session's audio at `rate`; some of it may come with the next call."""
+        ...
+
+    def probability(self, frame: bytes) -> float:
+        """How likely it is that somebody speaks in this frame, the next in order."""
+        ...
+
+
+class Listener:
+    """`longest_s` bounds a turn."""
+
+    def __init__(self, job_id: str, parameters: SessionParameters, ear: Ear, *, longest_s: float) -> None:
+        self.job_id = job_id
+        self.parameters = parameters
+        self.turns = Turns(ear.rate, parameters.voice_activity, longest_s=longest_s)
+        self.waiting: deque[Turn] = deque()
+        """Committed turns without a transcript yet, in order."""
+        self.input_ended = False
+        """No more turns come."""
+        self._ear = ear
+        self._inbox: deque[SessionInput] = deque()
+        self._inbox_bytes = 0
+        self._unjudged = bytearray()
+        self._overflowed = False
+
+    def take(self, message: SessionInput) -> None:
+        self._inbox.append(message)
+        if isinstance(message, Feed):
+            self._inbox_bytes += len(message.data)
+
+    @property
+    def has_input(self) -> bool:
+        return bool(self._inbox)
+
+    @property
+    def backlog_bytes(self) -> int:
+        return self._inbox_bytes + len(self._unjudged) + sum(len(turn.pcm) for turn in self.waiting)
+
+    def listen(self, most_messages: int) -> list[Output]:
+        """Work off so many inputs at most."""
+        outputs: list[Output] = []
+        for _ in range(min(most_messages, len(self._inbox))):
+            outputs += self._work_off(self._inbox.popleft())
+        return outputs
+
+    def _work_off(self, message: SessionInput) -> list[Output]:
+        match message:
+            case Feed(data=data):
+                self._inbox_bytes -= len(data)
+                return self._hear(data)
+            case Commit(tag=tag):
+                return self._commit(tag)
+            case Clear():
+                self.turns.clear()
+                self._unjudged.clear()
+                self._overflowed = False
+                return [Cleared(self.job_id)]
+            case Reconfigure(parameters=parameters):
+                self.parameters = parameters
+                self.turns.configure(parameters.voice_activity)
+                return []
+            case EndInput():
+                return self._end()
+
+    def _hear(self, data: bytes) -> list[Output]:
+        self._unjudged += self._ear.convert(data)
+        if self.turns.manual:
+            return self._keep()
+        outputs: list[Output] = []
+        size = self._ear.frame_bytes
+        whole = len(self._unjudged) // size * size
+        for start in range(0, whole, size):
+            frame = bytes(self._unjudged[start : start + size])
+            for change in self.turns.judge(frame, self._ear.probability(frame)):
+                outputs += self._told(change)
+        del self._unjudged[:whole]
+        return outputs
+
+    def _keep(self) -> list[Output]:
+        audio = bytes(self._unjudged)
+        self._unjudged.clear()
+        try:
+            self.turns.take(audio)
+        except TooLong:
+            if self._overflowed:
+                return []
+            self._overflowed = True
+            return [_refused(self.job_id, "", *_FULL)]
+        return []
+
+    def _commit(self, tag: str) -> list[Output]:
+        outputs: list[Output] = []
+        if self._unjudged and self.turns.open_samples:
+            # The rest of a frame belongs to the turn that it was said in.
+            for change in self.turns.judge(bytes(self._unjudged), 1.0):
+                outputs += self._told(change)
+            self._unjudged.clear()
+        try:
+            ended = self.turns.commit()
+        except NothingToCommit:
+            return [*outputs, _refused(self.job_id, tag, *_EMPTY)]
+        self._overflowed = False
+        self.waiting.append(ended.audio)
+        return [*outputs, Committed(self.job_id, ended.turn)]
+
+    def _end(self) -> list[Output]:
+        self.input_ended = True
+        if not self.turns.open_samples:
+            return []
+        try:
+            ended = self.turns.commit()
+        except NothingToCommit:
+            return []
+        return self._told(ended)
+
+    def _told(self, change: Began | Ended) -> list[Output]:
+        if isinstance(change, Began):
+            return [SpeechStarted(self.job_id, change.turn, change.start_ms)]
+        self.waiting.append(change.audio)
+        committed = Committed(self.job_id, change.turn)
+        if not change.told:
+            return [committed]
+        return [SpeechStopped(self.job_id, change.turn, change.end_ms), committed]
+
+
+_EMPTY = ("The audio buffer holds less than 100 ms of audio.", "input_audio_buffer_commit_empty")
+_FULL = (
+    "The audio buffer is full; audio is dropped until it is committed or cleared.",
+    "input_audio_buffer_full",
+)
+
+
+def _refused(job_id: str, tag: str, message: str, code: str) -> InputRefused:
+    return InputRefused(job_id, tag, message, "", code)
