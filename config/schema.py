@@ -44,7 +44,7 @@ class AuthConfig(Settings, frozen=True, kw_only=True):
 
 class LimitsConfig(Settings, frozen=True, kw_only=True):
     json_body_bytes: Positive = 8 * 1024 * 1024
-    """Largest JSON body."""
+    """Largest JSON body, and largest event of a live session."""
     upload_bytes: Positive = 100 * 1024 * 1024
     """Largest multipart body, its files included."""
     speech_characters: Positive = 100_000

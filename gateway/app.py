@@ -18,6 +18,7 @@ from gateway.http.health import health_routes
 from gateway.http.models import model_routes
 from gateway.http.openapi.routes import openapi_routes
 from gateway.http.page import page_routes, swagger_ui_routes
+from gateway.http.realtime import realtime_route
 from gateway.http.services import Services
 from gateway.http.speech import speech_routes
 from gateway.http.tokens import token_routes
@@ -43,6 +44,7 @@ def create_app(
             *transcription_routes(services),
             *speech_routes(services),
             *cortex_audio_routes(services),
+            realtime_route(services),
             *token_routes(services),
             *model_routes(services),
             *health_routes(services),

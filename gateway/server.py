@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 FLUSH_S = 0.5
 """Time for in-band errors to reach their clients before connections close."""
 BACKLOG = 2048
+_PING_S = 20.0
+"""Between pings on a WebSocket: proxies close connections that are silent for longer."""
 
 
 class StartError(Exception):
@@ -122,7 +124,12 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool)
             server_header=False,
             limit_concurrency=config.limits.connections,
             timeout_graceful_shutdown=2,
-            ws="none",
+            ws="websockets-sansio",
+            ws_max_size=config.limits.json_body_bytes,
+            ws_ping_interval=_PING_S,
+            # While a fast client is slowed down its pongs are not read either; see timeouts.queue_s, step_s.
+            ws_ping_timeout=config.timeouts.queue_s + config.timeouts.step_s,
+            ws_per_message_deflate=False,
         )
     )
     shutdown = _Shutdown(config, engine, server, spool)

@@ -18,6 +18,7 @@ from backends.protocol import (
     Job,
     Reconfigure,
     SessionInput,
+    SessionOutput,
     SessionParameters,
     input_cost,
 )
@@ -71,9 +72,12 @@ class SessionStream(JobStream):
 
     # --- for the engine -------------------------------------------------------------------------------
 
-    def allow(self, credit: Credit) -> None:
-        self._credit = max(self._credit, credit.total)
-        self._make_room()
+    def hear(self, output: SessionOutput) -> None:
+        if isinstance(output, Credit):
+            self._credit = max(self._credit, output.total)
+            self._make_room()
+        else:
+            self.push(output)
 
     def replay(self) -> None:
         raise AssertionError("a session is never replayed")

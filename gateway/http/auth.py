@@ -19,6 +19,7 @@ PUBLIC: dict[str, Any] = {"public": True}
 
 _CALLER = "llm_cortex.caller"
 _LONGEST_KEY = 4096
+_KEY_PREFIX = "openai-insecure-api-key."
 _METRICS_SCOPES = frozenset({"metrics", "admin"})
 _API_SCOPES = frozenset({"api", "admin"})
 
@@ -35,7 +36,7 @@ class KeyGuard:
         path = normalize_path(scope["path"])
         if not self._keys or path in self._public:
             return
-        key = self._presented(header_values(scope["headers"], b"authorization"))
+        key = self._presented(header_values(scope["headers"], b"authorization") or _of_subprotocols(scope))
         needed = _METRICS_SCOPES if path == "/metrics" else _API_SCOPES
         if not key.scopes & needed:
             raise Forbidden("This API key may not use this route.", code="insufficient_scope")
@@ -51,6 +52,12 @@ class KeyGuard:
         if key is None:
             raise Unauthorized("The API key is not valid.")
         return key
+
+
+def _of_subprotocols(scope: Scope) -> list[str]:
+    """A browser's WebSocket cannot send headers: its key stands among the subprotocols that it offers."""
+    offered: list[str] = scope.get("subprotocols", [])  # type: ignore[assignment]
+    return [f"Bearer {name.removeprefix(_KEY_PREFIX)}" for name in offered if name.startswith(_KEY_PREFIX)]
 
 
 def caller(scope: Scope) -> str:

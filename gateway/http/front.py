@@ -80,15 +80,28 @@ class Front:
         return self._app
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Refused before the handshake is accepted, which the server answers with 403."""
+        """Refused before the handshake is accepted."""
+        remember_transport(scope, send)
+        started_s = time.perf_counter()
+        self._open += 1
         try:
-            host = self._hosts.check_host(header_values(scope["headers"], b"host"))
-            self._hosts.check_origin(header_values(scope["headers"], b"origin"), host)
-            self._guard.check(scope)
+            self._check_websocket(scope)
         except GatewayError as error:
-            await send({"type": "websocket.close", "code": _REFUSED_BY_POLICY, "reason": error.code or ""})
-            return
-        await self._app(scope, receive, send)
+            await _refuse_handshake(error, scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+        finally:
+            self._open -= 1
+            duration_s = time.perf_counter() - started_s
+            route = str(scope.get("path_template") or "unmatched")
+            log.info("websocket", route=route, duration_s=round(duration_s, 1))
+
+    def _check_websocket(self, scope: Scope) -> None:
+        host = self._hosts.check_host(header_values(scope["headers"], b"host"))
+        self._hosts.check_origin(header_values(scope["headers"], b"origin"), host)
+        self._guard.check(scope)
+        if self._open > self._open_limit:
+            raise QueueFull("The server has too many requests open.", code="too_many_requests")
 
     def _report(self, scope: HTTPScope, exchange: "Exchange") -> None:
         route = str(scope.get("path_template") or "unmatched")
@@ -102,6 +115,18 @@ class Front:
             status=exchange.status,
             duration_ms=round(duration_s * 1e3, 1),
         )
+
+
+async def _refuse_handshake(error: GatewayError, scope: Scope, receive: Receive, send: Send) -> None:
+    """With its status and envelope where the server can send them, else by a close, which becomes a 403."""
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": _REFUSED_BY_POLICY, "reason": error.code or ""})
+        return
+    answer = error_answer(error)
+    await send(
+        {"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers}
+    )
+    await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
 
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from litestar.types import Scope
 
-from backends.protocol import Description, Item, Job, JobTask, Parameters
+from backends.protocol import Description, Item, Job, JobTask, Parameters, SessionParameters
 from compat.openai.answers import Answer
 from config.schema import Config, ModelSpec, Task
 from gateway.engine.engine import Engine
 from gateway.engine.errors import BadRequest, ModelNotFound
+from gateway.engine.session import SessionStream
 from gateway.engine.stream import JobStream
 from gateway.http.auth import caller
 from gateway.keys import KeyRing
@@ -36,6 +37,20 @@ class Services:
         if task not in spec.tasks:
             raise _mismatch(spec, task, spec.tasks)
         return spec
+
+    def first_listening_model(self) -> ModelSpec:
+        """For live sessions that name no model. Raises ModelNotFound."""
+        for spec in self.config.models:
+            if "transcribe" in spec.tasks:
+                return spec
+        raise ModelNotFound("No model that transcribes is configured.", param="model")
+
+    def open_session(
+        self, scope: Scope, job_id: str, model: str, parameters: SessionParameters
+    ) -> SessionStream:
+        """Hand a session to the engine. Raises its GatewayError at once where it does not take it."""
+        job = Job(job_id, model, "listen", parameters, [], True, timeout_s=self.config.timeouts.session_s)
+        return self.engine.open_session(job, key=caller(scope))
 
     def first_chat_model(self) -> ModelSpec:
         """For routes that may be asked without a model. Raises ModelNotFound."""

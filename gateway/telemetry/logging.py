@@ -52,7 +52,8 @@ def configure_logging(config: LogConfig) -> None:
         logger.handlers = []
         logger.propagate = True
     # These say per request and per chunk what our own lines say once, chunks with their text.
-    for name in ("uvicorn.access", "sse_starlette", "httpx", "httpcore", "asyncio"):
+    # uvicorn.error would also show a WebSocket's URL and, at debug, its headers, keys among them.
+    for name in ("uvicorn.access", "uvicorn.error", "sse_starlette", "httpx", "httpcore", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
