@@ -276,6 +276,11 @@ class Scheduler:
                 return [FailJob(output.job_id, recovery.from_failed(output)), *self._end(entry, now)]
             case Requeue():
                 del worker.jobs[output.job_id]
+                if entry.is_session:  # what had been fed is lost
+                    gone = errors.WorkerDied(
+                        "The worker has stopped; begin the session again.", retry_after_s=1
+                    )
+                    return [FailJob(output.job_id, gone), *self._end(entry, now)]
                 self._put_back(entry)
         return []
 

@@ -123,9 +123,7 @@ async def _refuse_handshake(error: GatewayError, scope: Scope, receive: Receive,
         await send({"type": "websocket.close", "code": _REFUSED_BY_POLICY, "reason": error.code or ""})
         return
     answer = error_answer(error)
-    await send(
-        {"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers}
-    )
+    await send({"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "websocket.http.response.body", "body": answer.body, "more_body": False})
 
 
