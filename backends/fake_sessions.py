@@ -9,8 +9,9 @@ import time
 from array import array
 
 from backends.base import JobError, SessionEngine
-from backends.fake import FakeParameters, FakeStepEngine, _strike
+from backends.fake import FakeParameters, FakeStepEngine
 from backends.fake_answers import FakeItem, directives
+from backends.fake_faults import strike
 from backends.listening.listener import Listener
 from backends.listening.listeners import Listeners
 from backends.listening.turns import SAMPLE_BYTES, Turn
@@ -109,7 +110,7 @@ class FakeSessionEngine(FakeStepEngine, SessionEngine[FakeItem]):
 
     def _done(self, listener: Listener, turn: Turn) -> Output:
         script = directives(listener.parameters.prompt)
-        _strike(script, turn.index)
+        strike(script, turn.index)
         if script.get("error", -1) == turn.index:
             return TurnFailed(listener.job_id, turn.index, "failed as scripted")
         rate = listener.turns.rate
