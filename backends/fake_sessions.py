@@ -43,9 +43,11 @@ class LoudnessEar:
     def convert(self, pcm: bytes) -> bytes:
         return pcm
 
-    def probability(self, frame: bytes) -> float:
-        samples = array("h", frame[: len(frame) // SAMPLE_BYTES * SAMPLE_BYTES])
-        return 1.0 if sum(map(abs, samples)) > _LOUD * len(samples) else 0.0
+    def probabilities(self, frames: bytes) -> list[float]:
+        size = self.frame_bytes // SAMPLE_BYTES
+        samples = array("h", frames)
+        loudness = [sum(map(abs, samples[at : at + size])) / size for at in range(0, len(samples), size)]
+        return [float(loud > _LOUD) for loud in loudness]
 
 
 class FakeSessionEngine(FakeStepEngine, SessionEngine[FakeItem]):
@@ -61,7 +63,9 @@ class FakeSessionEngine(FakeStepEngine, SessionEngine[FakeItem]):
         if "refuse" in directives(parameters.prompt):
             raise JobError("refused as scripted", param="prompt", code="scripted")
         ear = LoudnessEar(parameters.sample_rate)
-        self._listeners.open(Listener(job.id, parameters, ear, longest_s=LONGEST_TURN_S))
+        self._listeners.open(
+            Listener(job.id, parameters, ear, longest_s=LONGEST_TURN_S, longest_by_hand_s=LONGEST_TURN_S)
+        )
 
     def take_input(self, message: SessionInput) -> None:
         self._listeners.take(message)

@@ -5,8 +5,10 @@ gives it ears: how likely a frame is speech, and how the session's audio becomes
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
+from backends.base import JobError
 from backends.listening.turns import Began, Ended, NothingToCommit, TooLong, Turn, Turns
 from backends.protocol import (
     Clear,
@@ -36,18 +38,33 @@ class Ear(Protocol):
         """The session's audio at `rate`; some of it may come with the next call."""
         ...
 
-    def probability(self, frame: bytes) -> float:
-        """How likely it is that somebody speaks in this frame, the next in order."""
+    def probabilities(self, frames: bytes) -> list[float]:
+        """How likely it is that somebody speaks in each of these whole frames, the next in order."""
         ...
 
 
 class Listener:
-    """`longest_s` bounds a turn."""
+    """`longest_s` bounds a turn that ends by silence, `longest_by_hand_s` one that ends by commit.
 
-    def __init__(self, job_id: str, parameters: SessionParameters, ear: Ear, *, longest_s: float) -> None:
+    `check` raises JobError for parameters that cannot be had.
+    """
+
+    def __init__(
+        self,
+        job_id: str,
+        parameters: SessionParameters,
+        ear: Ear,
+        *,
+        longest_s: float,
+        longest_by_hand_s: float,
+        check: Callable[[SessionParameters], None] = lambda parameters: None,
+    ) -> None:
         self.job_id = job_id
         self.parameters = parameters
-        self.turns = Turns(ear.rate, parameters.voice_activity, longest_s=longest_s)
+        self.turns = Turns(
+            ear.rate, parameters.voice_activity, longest_s=longest_s, longest_by_hand_s=longest_by_hand_s
+        )
+        self._check = check
         self.waiting: deque[Turn] = deque()
         """Committed turns without a transcript yet, in order."""
         self.input_ended = False
@@ -90,12 +107,19 @@ class Listener:
                 self._unjudged.clear()
                 self._overflowed = False
                 return [Cleared(self.job_id)]
-            case Reconfigure(parameters=parameters):
-                self.parameters = parameters
-                self.turns.configure(parameters.voice_activity)
-                return []
+            case Reconfigure():
+                return self._reconfigure(message)
             case EndInput():
                 return self._end()
+
+    def _reconfigure(self, message: Reconfigure) -> list[Output]:
+        try:
+            self._check(message.parameters)
+        except JobError as error:
+            return [InputRefused(self.job_id, message.tag, error.message, error.param, error.code)]
+        self.parameters = message.parameters
+        self.turns.configure(message.parameters.voice_activity)
+        return []
 
     def _hear(self, data: bytes) -> list[Output]:
         self._unjudged += self._ear.convert(data)
@@ -104,11 +128,11 @@ class Listener:
         outputs: list[Output] = []
         size = self._ear.frame_bytes
         whole = len(self._unjudged) // size * size
-        for start in range(0, whole, size):
-            frame = bytes(self._unjudged[start : start + size])
-            for change in self.turns.judge(frame, self._ear.probability(frame)):
-                outputs += self._told(change)
+        audio = bytes(self._unjudged[:whole])
         del self._unjudged[:whole]
+        for place, probability in enumerate(self._ear.probabilities(audio)):
+            for change in self.turns.judge(audio[place * size : (place + 1) * size], probability):
+                outputs += self._told(change)
         return outputs
 
     def _keep(self) -> list[Output]:

@@ -50,11 +50,14 @@ class TooLong(Exception):
 class Turns:
     """`activity` None: turns end by `commit` alone, and `judge` is not to be called."""
 
-    def __init__(self, rate: int, activity: VoiceActivity | None, *, longest_s: float) -> None:
+    def __init__(
+        self, rate: int, activity: VoiceActivity | None, *, longest_s: float, longest_by_hand_s: float
+    ) -> None:
         self.rate = rate
         self.index = 0
         """Of the turn that is open or comes next."""
         self._longest = int(longest_s * rate)
+        self._longest_by_hand = int(longest_by_hand_s * rate)
         self._kept = bytearray()
         self._kept_from = 0
         """Number of the first kept sample."""
@@ -84,7 +87,7 @@ class Turns:
 
     def take(self, frame: bytes) -> None:
         """Audio of a session without voice activity. Raises TooLong, and takes none of it."""
-        if self._count + len(frame) // SAMPLE_BYTES > self._longest:
+        if self._count + len(frame) // SAMPLE_BYTES > self._longest_by_hand:
             raise TooLong
         self._kept += frame
 

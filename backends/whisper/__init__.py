@@ -16,7 +16,7 @@ from backends.whisper.prepare import RecordingItem, WhisperPreparer
 from config.schema import ModelSpec, WhisperParameters
 
 if TYPE_CHECKING:
-    from backends.whisper.engine import WhisperEngine
+    from backends.whisper.live import LiveWhisper
 
 __all__ = ["RecordingItem", "WhisperBackend"]
 
@@ -41,10 +41,11 @@ class WhisperBackend(Backend[RecordingItem]):
         facts = self.facts()
         can: list[JobTask] = ["transcribe", "translate"] if facts.multilingual else ["transcribe"]
         named = set(self.spec.tasks)
+        sessions: list[JobTask] = ["listen"] if "transcribe" in named else []
         if wrong := sorted(named - set(can)):
             raise ValueError(f"{self.spec.name} cannot {wrong[0]}: the model hears English only")
         return Description(
-            tasks=[task for task in can if task in named],
+            tasks=[*(task for task in can if task in named), *sessions],
             parameters=_PARAMETERS,
             vocabulary_size=facts.vocabulary_size,
             memory_bytes=RUNTIME_BYTES + 3 * facts.weights_bytes,
@@ -61,7 +62,7 @@ class WhisperBackend(Backend[RecordingItem]):
     def preparer(self) -> WhisperPreparer:
         return WhisperPreparer(self.weights, self.facts(), self.parameters.max_audio_s)
 
-    def load(self, device: str) -> "WhisperEngine":
+    def load(self, device: str) -> "LiveWhisper":
         from backends.whisper.load import load_engine
 
         return load_engine(self.weights, self.facts(), self.parameters, device)

@@ -13,6 +13,7 @@ from backends.base import OutOfMemory
 from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
 from backends.whisper.files import ModelFacts
 from backends.whisper.hearing import Decoding, Hearing
+from backends.whisper.live import LiveWhisper
 from backends.whisper.speech import SpeechSettings
 from backends.whisper.vocabulary import Vocabulary
 from backends.whisper.voice_activity import VoiceActivityModel
@@ -22,7 +23,7 @@ from config.schema import WhisperParameters
 _BATCH = {"cpu": 8, "cuda": 24}
 
 
-def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, device: str) -> WhisperEngine:
+def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, device: str) -> LiveWhisper:
     """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
     kind, _, number = device.partition(":")
     model = _open(folder, parameters, kind, int(number or 0))
@@ -30,7 +31,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     decoding = Decoding(parameters.beam_size, parameters.best_of)
     hearing = Hearing(model.model, vocabulary, decoding, "" if facts.multilingual else facts.languages[0])
     batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
-    return WhisperEngine(
+    engine = WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
         StepBudget(parameters.max_step_s, batch),
         EngineSettings(
@@ -45,6 +46,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
             max_recordings=4 * batch,
         ),
     )
+    return LiveWhisper(engine, vocabulary.prompt, VoiceActivityModel)
 
 
 def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -> WhisperModel:

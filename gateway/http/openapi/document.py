@@ -16,7 +16,8 @@ OPENAPI = "3.1.0"
 _ABOUT = (
     "Local models under the OpenAI API. Every refusal and failure is an `ErrorEnvelope`; `x-request-id` is "
     "on every answer. Unknown fields of a body are refused. `GET /v1/models/{model}` tells which parameters "
-    "a model honours: one that it does not is a 400 that names it."
+    "a model honours: one that it does not is a 400 that names it. `/v1/realtime` is a WebSocket, which this "
+    "document has no word for: live transcription in the shape of OpenAI's transcription sessions."
 )
 _TAGS = {
     "generate": "Text from chat and completion models.",

@@ -31,12 +31,18 @@ class LoudEar:
     def convert(self, pcm: bytes) -> bytes:
         return pcm
 
-    def probability(self, frame: bytes) -> float:
-        return float(any(frame))
+    def probabilities(self, frames: bytes) -> list[float]:
+        return [float(any(frames[at : at + FRAME])) for at in range(0, len(frames), FRAME)]
 
 
 def listener(activity: VoiceActivity | None, longest_s: float = 60) -> Listener:
-    return Listener("s", SessionParameters(voice_activity=activity), LoudEar(), longest_s=longest_s)
+    return Listener(
+        "s",
+        SessionParameters(voice_activity=activity),
+        LoudEar(),
+        longest_s=longest_s,
+        longest_by_hand_s=longest_s,
+    )
 
 
 def work_off(heard: Listener, *messages: SessionInput) -> list[Any]:

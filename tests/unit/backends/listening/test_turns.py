@@ -13,7 +13,7 @@ FRAME = bytes(2 * 100)
 
 
 def turns(longest_s: float = 60, **activity: int) -> Turns:
-    return Turns(RATE, VoiceActivity(**activity), longest_s=longest_s)  # type: ignore[arg-type]
+    return Turns(RATE, VoiceActivity(**activity), longest_s=longest_s, longest_by_hand_s=longest_s)  # type: ignore[arg-type]
 
 
 def hear(turns: Turns, pattern: str) -> list[Began | Ended]:
@@ -73,7 +73,7 @@ def test_clearing_forgets_the_turn_and_its_number() -> None:
 
 
 def test_by_hand_all_that_came_is_the_turn_up_to_a_bound() -> None:
-    heard = Turns(RATE, None, longest_s=1)
+    heard = Turns(RATE, None, longest_s=1, longest_by_hand_s=1)
     heard.take(FRAME * 9)
     with pytest.raises(TooLong):
         heard.take(FRAME * 2)

@@ -41,6 +41,8 @@ EXPECTED: dict[str, tuple[int, str | None]] = {
     "StorageFailed": (503, "storage_failed"),
     "WorkerDied": (503, "worker_died"),
     "RequestTimeout": (504, "timeout"),
+    "SessionExpired": (504, "session_expired"),
+    "SessionIdle": (504, "session_idle"),
     "InternalError": (500, "internal_error"),
     "PoisonRequest": (500, "poison_request"),
 }

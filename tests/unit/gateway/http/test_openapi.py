@@ -48,7 +48,7 @@ def operations(site: Site) -> list[tuple[str, str, Any]]:
         (document_path(route), method.lower(), handler)
         for route in site.app.routes
         for handler in handlers(route)
-        for method in handler.http_methods - {"OPTIONS"}
+        for method in getattr(handler, "http_methods", set()) - {"OPTIONS"}  # WebSockets have none
     ]
 
 
