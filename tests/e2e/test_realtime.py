@@ -127,6 +127,8 @@ async def test_silence_begins_no_turn_and_commits_to_nothing(live: Any) -> None:
     assert (await until(live, COMPLETED))[-1].transcript == ""
 
 
+# The SDK opens its socket in a way that this version of websockets announces to go.
+@pytest.mark.filterwarnings("ignore:connect.. must be used as a context manager:DeprecationWarning")
 def test_the_synchronous_client_works_too(gateway: GatewayProcess, speech: tuple[bytes, str]) -> None:
     with (
         OpenAI(base_url=f"{gateway.base_url}/v1", api_key="none", max_retries=0) as client,
