@@ -21,7 +21,7 @@ CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run install test check format bench schema-suite bench-build rebuild-llama pins clean help
+.PHONY: run install test check format bench wer schema-suite bench-build rebuild-llama pins clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -70,6 +70,10 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.structured $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.overhead $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.embeddings $(BENCH_ARGS)
+
+# How exact transcripts are, beside faster-whisper itself; fetches recorded speech.
+wer: $(INSTALLED_DEV)
+	$(BIN)/python -m tests.wer $(BENCH_ARGS)
 
 # How well structured output keeps to schemas, beside other engines; fetches the official test suite.
 schema-suite: $(INSTALLED_DEV)

@@ -309,7 +309,7 @@ class WhisperParameters(Settings, frozen=True, kw_only=True):
     """Threads for computing on the CPU; auto: this process's cores."""
     beam_size: Annotated[int, Meta(ge=1, le=16)] = 5
     """Transcripts weighed against each other; 1 is greedy, faster and a little less exact."""
-    best_of: Annotated[int, Meta(ge=1, le=16)] = 3
+    best_of: Annotated[int, Meta(ge=1, le=16)] = 1
     """Drawn at a temperature above 0, of which the likeliest is kept."""
     fallback_temperatures: list[Annotated[float, Meta(gt=0, le=1)]] = field(
         default_factory=lambda: [0.4, 0.8]

@@ -15,7 +15,7 @@ COMPRESSION_RATIO = 2.4
 AVERAGE_LOGPROB = -1.0
 """Below it the model does not believe in its text."""
 NO_SPEECH = 0.6
-"""Above it, and with such a text, there was nobody speaking."""
+"""Above it, and with such a text, nobody was speaking: music and noise are not tried for long."""
 
 
 class Attempt(Struct, frozen=True):
@@ -31,7 +31,7 @@ class Score(Struct, frozen=True):
 
     @property
     def silent(self) -> bool:
-        return self.no_speech > NO_SPEECH and self.average_logprob < AVERAGE_LOGPROB
+        return self.no_speech > NO_SPEECH and (self.repeats or self.average_logprob < AVERAGE_LOGPROB)
 
     @property
     def repeats(self) -> bool:

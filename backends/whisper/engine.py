@@ -44,7 +44,7 @@ from backends.whisper.windows import (
 )
 from backends.whisper.words import Word, timed
 
-SCAN_SAMPLES = 120 * SAMPLE_RATE
+SCAN_SAMPLES = 60 * SAMPLE_RATE
 """Scanned in one step, of all recordings together: about a third of a second of computing."""
 
 
@@ -54,6 +54,8 @@ class EngineSettings(Struct, frozen=True):
     temperatures: list[float]
     speech: SpeechSettings
     max_recordings: int
+    only_language: str = ""
+    """Where the model hears but one."""
 
 
 class Ears(Struct, frozen=True):
@@ -120,8 +122,11 @@ class WhisperEngine(StepEngine[RecordingItem]):
         language = "en"
         request = Request(self._features(sound), [], language, translate=False)
         frames = window_frames(len(sound), self._settings.margin_s, self._settings.least_window_s)
-        encoded = self._ears.hearing.encode([request], frames)
-        self._ears.hearing.write(encoded, [request], frames, 0.0, logprobs=False)
+        for _ in range(2):  # only the second tells how fast it is
+            began_at = time.monotonic()
+            encoded = self._ears.hearing.encode([request], frames)
+            self._ears.hearing.write(encoded, [request], frames, 0.0, logprobs=False)
+        self._budget.begin(frames, time.monotonic() - began_at)
         self._ears.voice_activity().feed(np.zeros(SAMPLE_RATE, np.int16))
 
     # --- jobs ---------------------------------------------------------------------------------------------
@@ -129,7 +134,9 @@ class WhisperEngine(StepEngine[RecordingItem]):
     def add(self, job: Job, items: list[RecordingItem]) -> None:
         self._jobs[job.id] = _Running(job, time.monotonic(), len(items))
         for index, item in enumerate(items):
-            self._queue.append(Transcript(job, index, _samples(item), item.prompt, self._arrivals))
+            transcript = Transcript(job, index, _samples(item), item.prompt, self._arrivals)
+            transcript.language = transcript.language or self._settings.only_language
+            self._queue.append(transcript)
             self._arrivals += 1
         self._queue.sort(key=lambda transcript: (-transcript.job.priority, transcript.arrival))
 
@@ -211,9 +218,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
             for transcript in self._running
             for turn, window in enumerate(transcript.open_windows())
         ]
-        most = self._budget.rows(FULL_FRAMES)
-        windows = choose(candidates, max(most, 1))
-        return windows[: self._budget.rows(self._key(windows[0]).frames)] if windows else []
+        return choose(candidates, self._budget.rows)
 
     def _key(self, window: Window) -> Key:
         transcript, attempt = window.transcript, window.attempt

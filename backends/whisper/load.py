@@ -44,6 +44,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
                 padding_ms=parameters.vad_padding_ms,
             ),
             max_recordings=4 * batch,
+            only_language="" if facts.multilingual else facts.languages[0],
         ),
     )
     return LiveWhisper(engine, vocabulary.prompt, VoiceActivityModel)

@@ -163,16 +163,20 @@ def segment(
 ) -> TranscriptSegment:
     """One segment with its times in the recording; words, where there are any, say them more exactly."""
     offset_s, score = window.start_s, trial.heard.score
+    end_s = window.transcript.duration_s
     timed = [
         TranscriptWord(
-            word.text, round(offset_s + word.start_s, 2), round(offset_s + word.end_s, 2), word.probability
+            word.text,
+            round(offset_s + word.start_s, 2),
+            min(round(offset_s + word.end_s, 2), end_s),
+            word.probability,
         )
         for word in words
     ]
     return TranscriptSegment(
         id=0,
         start_s=timed[0].start_s if timed else round(offset_s + piece.start_s, 2),
-        end_s=timed[-1].end_s if timed else round(offset_s + piece.end_s, 2),
+        end_s=timed[-1].end_s if timed else min(round(offset_s + piece.end_s, 2), end_s),
         text=text,
         seek=round(offset_s * _FRAMES_PER_S),
         tokens=piece.tokens,

@@ -4,7 +4,7 @@ Pure. The model was trained on 30 s, and its encoder is most of the work; a clip
 window of a few seconds. Windows come in few lengths, so that those of different requests can share a call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from msgspec import Struct
@@ -46,31 +46,44 @@ class Candidate(Struct, Generic[T], frozen=True):
     arrival: int
 
 
-def choose(candidates: Sequence[Candidate[T]], most_rows: int) -> list[T]:
-    """The windows of the next call: the first in line, and those that can go with it."""
+def choose(candidates: Sequence[Candidate[T]], most_rows: Callable[[int], int]) -> list[T]:
+    """The windows of the next call: the first in line, and those that can go with it.
+
+    `most_rows` says how many there may be of a length in frames.
+    """
     line = sorted(candidates, key=lambda c: (-c.priority, c.turn, c.arrival))
     if not line:
         return []
-    return [c.window for c in line if c.key == line[0].key][:most_rows]
+    key = line[0].key
+    return [c.window for c in line if c.key == key][: most_rows(key.frames)]
 
 
 class StepBudget:
-    """How many windows one call may have, so that it takes no longer than it should; learned by measuring."""
+    """How much one call may hear, so that it takes no longer than it should; learned by measuring.
+
+    Counted in frames of all rows together: a call costs about that, and something for being a call.
+    """
 
     def __init__(self, max_s: float, max_rows: int) -> None:
         self._max_s = max_s
         self._max_rows = max_rows
-        self._frame_s = 0.0
-        """Seconds that a call took for each frame of each row, lately."""
+        self._most = max_rows * FULL_FRAMES
+        self._frames = self._most
 
     def rows(self, frames: int) -> int:
-        if self._frame_s == 0.0:
-            return self._max_rows
-        return max(1, min(self._max_rows, int(self._max_s / (self._frame_s * frames))))
+        return max(1, min(self._max_rows, self._frames // frames))
 
     def took(self, rows: int, frames: int, seconds: float) -> None:
-        measured = seconds / (rows * frames)
-        self._frame_s = measured if self._frame_s == 0.0 else (self._frame_s + measured) / 2
+        """A call was too long: less from now on. It was short and as large as was allowed: more."""
+        heard = rows * frames
+        if seconds > self._max_s:
+            self._frames = max(frames, int(heard * self._max_s / seconds))
+        elif seconds < self._max_s / 2 and 2 * heard > self._frames:
+            self._frames = min(self._most, 2 * self._frames)
+
+    def begin(self, frames: int, seconds: float) -> None:
+        """What one row took, before there is anything to hear."""
+        self._frames = max(frames, min(self._most, int(frames * self._max_s / max(seconds, 1e-6))))
 
     def shrink(self, rows: int) -> None:
         """There was no room for so many."""

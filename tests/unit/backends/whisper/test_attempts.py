@@ -7,7 +7,8 @@ from backends.whisper.attempts import Attempt, Score, attempts, best, compressio
 GOOD = Score(-0.3, 1.2, 0.0)
 UNLIKELY = Score(-1.4, 1.2, 0.0)
 LOOP = Score(-0.2, 5.0, 0.0)
-SILENT = Score(-1.4, 5.0, 0.9)
+SILENT = Score(-1.4, 1.0, 0.9)
+MUSIC = Score(-0.1, 5.0, 0.9)
 
 
 def test_a_short_clip_is_heard_in_the_full_window_before_it_gets_warmer() -> None:
@@ -23,7 +24,9 @@ def test_a_temperature_of_the_requests_own_is_the_only_one() -> None:
     assert attempts(0.5, [0.0, 0.4], short=False) == [Attempt(0.5, True)]
 
 
-@pytest.mark.parametrize(("score", "good"), [(GOOD, True), (UNLIKELY, False), (LOOP, False), (SILENT, True)])
+@pytest.mark.parametrize(
+    ("score", "good"), [(GOOD, True), (UNLIKELY, False), (LOOP, False), (SILENT, True), (MUSIC, True)]
+)
 def test_what_is_good_enough(score: Score, good: bool) -> None:
     assert score.good is good
 

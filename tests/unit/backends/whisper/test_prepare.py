@@ -5,7 +5,6 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from backends.base import JobError
 from backends.media.audio import SAMPLE_RATE
@@ -14,26 +13,6 @@ from backends.whisper import prepare
 from backends.whisper.files import ModelFacts, read_facts
 from backends.whisper.prepare import RecordingItem, WhisperPreparer
 from tests.unit.backends.media.test_audio import wav
-
-CONTROL = ["<|endoftext|>", "<|startoftranscript|>", "<|en|>", "<|de|>", "<|translate|>", "<|transcribe|>"]
-CONTROL += ["<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A model folder without a model: bytes are the tokens."""
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    filler = {f"filler{number}": number for number in range(len(alphabet), 50257)}
-    vocabulary = {letter: number for number, letter in enumerate(alphabet)} | filler
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in CONTROL])
-    folder = tmp_path / "model"
-    folder.mkdir()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "config.json").write_text('{"alignment_heads": [[1, 2]]}')
-    (folder / "model.bin").write_bytes(b"x" * 10)
-    return folder
 
 
 @pytest.fixture

@@ -27,17 +27,17 @@ def test_a_large_margin_means_the_full_window() -> None:
 
 def test_those_like_the_first_go_with_it() -> None:
     line = [candidate("a"), candidate("b", OTHER, arrival=1), candidate("c", arrival=2)]
-    assert choose(line, 8) == ["a", "c"]
-    assert choose([], 8) == []
+    assert choose(line, lambda frames: 8) == ["a", "c"]
+    assert choose([], lambda frames: 8) == []
 
 
 def test_a_long_recording_takes_turns_with_short_ones() -> None:
     long = [candidate(f"long{turn}", turn=turn) for turn in range(9)]
-    assert choose([*long, candidate("short", arrival=5)], 2) == ["long0", "short"]
+    assert choose([*long, candidate("short", arrival=5)], lambda frames: 2) == ["long0", "short"]
 
 
 def test_priority_goes_first() -> None:
-    assert choose([candidate("a"), candidate("b", OTHER, priority=1, arrival=9)], 8) == ["b"]
+    assert choose([candidate("a"), candidate("b", OTHER, priority=1, arrival=9)], lambda frames: 8) == ["b"]
 
 
 def test_a_budget_learns_how_many_windows_fit_into_a_step() -> None:
@@ -47,6 +47,18 @@ def test_a_budget_learns_how_many_windows_fit_into_a_step() -> None:
     assert (budget.rows(3000), budget.rows(500)) == (2, 8)
     budget.took(rows=1, frames=3000, seconds=100.0)
     assert budget.rows(3000) == 1
+    budget.took(rows=1, frames=3000, seconds=1.0)
+    assert budget.rows(3000) == 2
+    budget.took(rows=1, frames=500, seconds=1.0)
+    assert budget.rows(3000) == 2
+
+
+def test_a_budget_begins_with_what_one_window_took() -> None:
+    budget = StepBudget(max_s=4.0, max_rows=8)
+    budget.begin(frames=500, seconds=1.0)
+    assert (budget.rows(500), budget.rows(3000)) == (4, 1)
+    budget.begin(frames=500, seconds=0.001)
+    assert budget.rows(3000) == 8
 
 
 def test_a_budget_shrinks_where_there_is_no_room() -> None:
