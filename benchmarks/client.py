@@ -25,6 +25,8 @@ class Answer(Struct):
     sent_at: float
     status: int = 0
     ended_at: float = 0.0
+    first_at: float = 0.0
+    """Arrival of the first bytes of the body; 0 if there were none."""
     events: list[tuple[float, bytes]] = field(default_factory=list)
     """Payload of each `data:` line of an event stream, with its arrival."""
     body: bytes = b""
@@ -121,6 +123,7 @@ class Connection(asyncio.Protocol):
         answer = self._answer
         if answer is None:
             return
+        answer.first_at = answer.first_at or self._arrived_at
         if not self._is_event_stream:
             answer.body += body
             return

@@ -246,7 +246,7 @@ class SpeechParameters(Settings, frozen=True, kw_only=True):
     max_streams: Annotated[int, Meta(ge=1, le=1024)] = 32
     """Texts spoken in turns; more wait."""
     n_threads: Positive | Literal["auto"] = "auto"
-    """Threads for computing; auto: this process's cores."""
+    """Threads for computing; auto: this process's cores, of hibari 1."""
 
 
 class HibariVoice(WeightsFile, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from backends.base import Backend
 from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire, SpeechPreparer
-from backends.speech.settings import aliases, cores, description
+from backends.speech.settings import aliases, description, threads
 from config.schema import HibariParameters, ModelSpec
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class HibariBackend(Backend[SpeechItem]):
         from backends.speech.engine import SpeechEngine
 
         files = {name: file for name, (file, _) in self.files.items()}
-        return SpeechEngine(HibariVoice(files, cores(self.parameters.n_threads)), self.parameters.max_streams)
+        return SpeechEngine(HibariVoice(files, threads(self.parameters, auto=1)), self.parameters.max_streams)
 
     def _files(self) -> dict[str, tuple[Path, bool]]:
         """File of each voice, and whether it is British; the default first."""

@@ -16,17 +16,16 @@ _INPUTS = {"ids", "speed"}
 
 
 class HibariVoice(Voice):
-    """One session of onnxruntime for each voice; items are spoken in threads, which share it."""
+    """One session of onnxruntime for each voice."""
 
     sample_rate = SAMPLE_RATE
     # The package documents 0.5 to 2, but the model falls behind and swallows sounds when it hurries: at 2
     # Whisper base mishears 29 % of the words of Harvard sentences; spoken at 1 and stretched, 10 %.
     slowest, fastest = 0.5, 1.0
 
-    def __init__(self, files: Mapping[str, Path], width: int) -> None:
+    def __init__(self, files: Mapping[str, Path], threads: int) -> None:
         """`files`: of each voice, by name. Raises ValueError for a file that is no voice."""
-        self.width = width
-        self._voices = {name: _open(file) for name, file in files.items()}
+        self._voices = {name: _open(file, threads) for name, file in files.items()}
 
     def warm_up(self) -> None:
         ids = [0, *alphabet().values(), 0]
@@ -44,10 +43,9 @@ class HibariVoice(Voice):
             yield Spoken(samples, len(piece.ids), len(samples) // _HOP)
 
 
-def _open(file: Path) -> Hibari:
+def _open(file: Path, threads: int) -> Hibari:
     try:
-        # One thread each: two items side by side gain more than two threads on one.
-        voice = Hibari(model=str(file), threads=1)
+        voice = Hibari(model=str(file), threads=threads)
     except Exception as error:  # onnxruntime's own kinds, which have no base but Exception
         raise ValueError(f"{file}: no voice of hibari: {error}") from error
     if {each.name for each in voice.sess.get_inputs()} != _INPUTS:

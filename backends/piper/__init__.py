@@ -15,7 +15,7 @@ from backends.piper.files import PiperFiles
 from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire, SpeechPreparer
-from backends.speech.settings import aliases, cores, description
+from backends.speech.settings import aliases, cores, description, threads
 from config.schema import ModelSpec, PiperParameters
 
 if TYPE_CHECKING:
@@ -60,5 +60,5 @@ class PiperBackend(Backend[SpeechItem]):
         from backends.piper.voice import PiperVoice
         from backends.speech.engine import SpeechEngine
 
-        voice = PiperVoice(self.files, cores(self.parameters.n_threads))
+        voice = PiperVoice(self.files, threads(self.parameters, auto=cores()))
         return SpeechEngine(voice, self.parameters.max_streams)

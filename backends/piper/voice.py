@@ -14,19 +14,19 @@ _LOUDEST = 0.95
 
 
 class PiperVoice(Voice):
-    """One session for all speakers; items are spoken in threads, which share it."""
+    """One session for all speakers."""
 
     slowest, fastest = 0.5, 1.0  # hurried by itself it falls behind
 
-    def __init__(self, files: PiperFiles, width: int) -> None:
+    def __init__(self, files: PiperFiles, threads: int) -> None:
         """Raises ValueError for a file that is no model of Piper's."""
-        self.width = width
         self.sample_rate = files.sample_rate
         self._config = read_config(files)
         self._speakers = files.speakers
         options = onnxruntime.SessionOptions()
-        # One thread each: two items side by side gain more than two threads on one.
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        # Between two sentences the cores are others'.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 str(files.model), options, providers=["CPUExecutionProvider"]

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 _CLAUSE_END = re.compile(r"(?<=[,;:—–、，；：])\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’)\]]*\s+|(?<=[。！？])")
-_LINES = re.compile(r"\s*\n\s*")
 _INITIAL = re.compile(r"(^|[\s(])[^\W\d_]\.$")
 _ABBREVIATED = re.compile(
     r"(^|[\s(])(Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|No|Nr|Hr|Fr|Sra|Mme|Mlle|Dott|Ing|bzw|ca)\.$", re.I
@@ -17,7 +16,7 @@ _ABBREVIATED = re.compile(
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text in any language that ends them with . ! ? or their CJK forms."""
-    return [sentence for line in _LINES.split(text) for sentence in _of_line(line) if sentence]
+    return [sentence for line in text.splitlines() for sentence in _of_line(line) if sentence]
 
 
 def _of_line(line: str) -> Iterator[str]:

@@ -6,7 +6,6 @@ Owns turns, ends and failures. Must not know how any voice speaks.
 import logging
 import time
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 
 from backends.base import JobError, OutOfMemory, StepEngine
 from backends.protocol import Capacity, Failed, FailureKind, Finished, Job, Output, StepStats
@@ -19,17 +18,20 @@ log = logging.getLogger(__name__)
 
 
 class SpeechEngine(StepEngine[SpeechItem]):
-    """A step is one stretch of sound for each of at most `voice.width` items."""
+    """A step is one stretch of sound for one item.
+
+    Several at a time, in threads, gained nothing where it was tried: all of a core's work is there in one
+    stretch, and Python's lock between its parts cost a third.
+    """
 
     def __init__(self, voice: Voice, most_streams: int) -> None:
         self._voice = voice
         self._most_streams = most_streams
-        self._rotation: Rotation[SpokenStream] = Rotation(voice.width)
+        self._rotation: Rotation[SpokenStream] = Rotation()
         self._waiting: deque[SpokenStream] = deque()
         self._left: dict[str, int] = {}
         """Items of each open job that have not ended."""
         self._started: set[str] = set()
-        self._pool = ThreadPoolExecutor(voice.width, "voice") if voice.width > 1 else None
         self._stats = StepStats()
 
     def warm_up(self) -> None:
@@ -43,18 +45,14 @@ class SpeechEngine(StepEngine[SpeechItem]):
         started_at = time.monotonic()
         while self._waiting and len(self._rotation) < self._most_streams:
             self._rotation.join(self._waiting.popleft())
-        turn = self._rotation.turn()
-        for stream in turn:
-            self._announce(stream.job_id)
-        spoken = self._pool.map(self._advance, turn) if self._pool else map(self._advance, turn)
-        outputs: list[Output] = []
-        for stream, came in zip(turn, list(spoken), strict=True):
-            outputs += self._settle(stream, came)
+        stream = self._rotation.turn()
+        self._announce(stream.job_id)
+        outputs = self._settle(stream, self._advance(stream))
         self._stats = StepStats(
             step_s=time.monotonic() - started_at,
             running=len(self._rotation),
-            batch_items=len(turn),
-            decode_tokens=sum(stream.frames for stream in turn),
+            batch_items=1,
+            decode_tokens=stream.frames,
         )
         return outputs
 
@@ -100,8 +98,6 @@ class SpeechEngine(StepEngine[SpeechItem]):
 
     def _settle(self, stream: SpokenStream, came: list[Output] | Exception) -> list[Output]:
         job_id = stream.job_id
-        if job_id not in self._left:  # another item of it has failed in this very step
-            return []
         if isinstance(came, Exception):
             self.abort(job_id)
             return [_failure(job_id, came)]
@@ -112,7 +108,7 @@ class SpeechEngine(StepEngine[SpeechItem]):
                 self.abort(job_id)
                 return [*came, Finished(job_id, stream.timings())]
         elif stream.ended_piece:
-            self._rotation.yield_turn(stream)
+            self._rotation.yield_turn()
         return came
 
 

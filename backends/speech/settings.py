@@ -22,10 +22,12 @@ def aliases(settings: SpeechParameters, voices: list[str]) -> dict[str, str]:
     return {alias: voice for alias, voice in meant.items() if alias not in voices}
 
 
-def cores(asked: int | str) -> int:
-    """`n_threads` as a number; auto: this process's cores."""
-    if isinstance(asked, int):
-        return asked
+def threads(settings: SpeechParameters, auto: int) -> int:
+    return auto if settings.n_threads == "auto" else settings.n_threads
+
+
+def cores() -> int:
+    """Of this process."""
     affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 

@@ -25,8 +25,6 @@ class Voice(ABC):
 
     sample_rate: int
     """Hz."""
-    width: int = 1
-    """Items that may be spoken at the same time, each in a thread of its own."""
     slowest: float = 1.0
     fastest: float = 1.0
     """Speeds that the model itself speaks at; the rest is stretched afterwards."""

@@ -14,7 +14,7 @@ from backends.base import Backend
 from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire
-from backends.speech.settings import aliases, cores, description
+from backends.speech.settings import aliases, cores, description, threads
 from backends.xtts.files import Checkpoint, languages, recordings
 from backends.xtts.prepare import XttsPreparer
 from config.schema import ModelSpec, XttsParameters
@@ -72,7 +72,7 @@ class XttsBackend(Backend[SpeechItem]):
         from backends.xtts.model import load_model
         from backends.xtts.voice import Sampling, XttsVoice
 
-        model = load_model(self.checkpoint, self.sha256, device, cores(self.parameters.n_threads))
+        model = load_model(self.checkpoint, self.sha256, device, threads(self.parameters, auto=cores()))
         folder = self.parameters.latents_dir or Path(self.parameters.voices_dir) / ".latents"
         cache = LatentsCache(Path(folder), model, self.sha256)
         latents = {name: cache.of(files) for name, files in self.recordings.items()}

@@ -37,8 +37,7 @@ def spec(path: Path, **parameters: object) -> ModelSpec:
 
 @pytest.fixture(scope="module")
 def backend(hibari_path: Path) -> HibariBackend:
-    # One speaks at a time: who comes when does not depend on the machine.
-    return HibariBackend(spec(hibari_path, n_threads=1), hibari_path)
+    return HibariBackend(spec(hibari_path), hibari_path)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """A voice that hums and writes down what it was asked."""
 
-import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,18 +14,16 @@ from backends.speech.voice import Spoken, Voice
 class Humming(Voice):
     """A tenth of a second for each character of a piece, `stretches` to a piece.
 
-    A piece `!` fails, `M` has no memory, and at `&` two threads must meet.
+    A piece `!` fails, `M` has no memory.
     """
 
     sample_rate = 24000
     slowest, fastest = 0.5, 2.0
 
-    def __init__(self, width: int = 1, stretches: int = 1) -> None:
-        self.width = width
+    def __init__(self, stretches: int = 1) -> None:
         self.stretches = stretches
         self.log: list[str] = []
         self.speeds: list[float] = []
-        self._meeting = threading.Barrier(2, timeout=5)
 
     def warm_up(self) -> None:
         self.log.append("warm up")
@@ -45,8 +42,6 @@ class Humming(Voice):
             raise RuntimeError("as asked")
         if text == "M":
             raise OutOfMemory("as asked")
-        if text == "&":
-            self._meeting.wait()
 
 
 def item(*pieces: str, speed: float = 1.0) -> SpeechItem:

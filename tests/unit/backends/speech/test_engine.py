@@ -52,16 +52,6 @@ def test_a_piece_in_stretches_is_not_interrupted() -> None:
     assert voice.log == ["a1", "a1", "b1", "b1", "a2", "a2"]
 
 
-def test_items_speak_at_the_same_time_where_the_voice_is_wide() -> None:
-    voice = Humming(width=2)
-    speaking = engine(voice)
-    speaking.add(job("a"), [item("&")])
-    speaking.add(job("b"), [item("&")])
-    outputs = speaking.step()  # each waits inside for the other: one by one it would break
-    assert sum(isinstance(output, Finished) for output in outputs) == 2
-    assert speaking.stats().batch_items == 2
-
-
 def test_jobs_are_announced_once_and_before_they_are_spoken() -> None:
     voice = Humming()
     speaking = engine(voice)
@@ -74,7 +64,7 @@ def test_jobs_are_announced_once_and_before_they_are_spoken() -> None:
 
 @pytest.mark.parametrize(("piece", "kind"), [("!", "internal"), ("M", "out_of_memory")])
 def test_a_failing_text_fails_alone(piece: str, kind: str) -> None:
-    speaking = engine(Humming(width=2))
+    speaking = engine(Humming())
     speaking.add(job("bad", 2), [item("x", piece), item("y", "y", "y")])
     speaking.add(job("good"), [item("gg", "g")])
     outputs = drain(speaking)
