@@ -24,6 +24,7 @@ from backends.protocol import (
     SessionParameters,
     SpeechStarted,
     SpeechStopped,
+    input_cost,
 )
 
 
@@ -88,11 +89,13 @@ class Listener:
     def backlog_bytes(self) -> int:
         return self._inbox_bytes + len(self._unjudged) + sum(len(turn.pcm) for turn in self.waiting)
 
-    def listen(self, most_messages: int) -> list[Output]:
-        """Work off so many inputs at most."""
+    def listen(self, enough: int) -> list[Output]:
+        """Work off inputs until they cost as much as this, by input_cost, or none is left."""
         outputs: list[Output] = []
-        for _ in range(min(most_messages, len(self._inbox))):
-            outputs += self._work_off(self._inbox.popleft())
+        while self._inbox and enough > 0:
+            message = self._inbox.popleft()
+            enough -= input_cost(message)
+            outputs += self._work_off(message)
         return outputs
 
     def _work_off(self, message: SessionInput) -> list[Output]:

@@ -7,10 +7,11 @@ the engine's to take, and it ends a session whose input has ended once all of th
 from collections.abc import Iterator
 
 from backends.listening.listener import Listener
-from backends.protocol import Output, SessionInput
+from backends.protocol import INPUT_CREDIT, Output, SessionInput
 
-MESSAGES_A_STEP = 8
-"""Inputs of one session that are worked off between two steps of everybody else's work."""
+INPUT_A_STEP = INPUT_CREDIT // 4
+"""Of one session, worked off between two steps of everybody else's work: five seconds of audio, so that who
+speaks keeps up however long those steps are, and who sends a file does not stop them."""
 
 
 class Listeners:
@@ -45,4 +46,4 @@ class Listeners:
 
     def listen(self) -> list[Output]:
         """Work off a share of every session's input."""
-        return [output for listener in self._open.values() for output in listener.listen(MESSAGES_A_STEP)]
+        return [output for listener in self._open.values() for output in listener.listen(INPUT_A_STEP)]

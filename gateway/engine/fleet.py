@@ -152,6 +152,12 @@ class Model:
     load_s: float = 0.0
     """How long the last load took; 0: never loaded."""
 
+    @property
+    def sessions(self) -> int:
+        """Open ones, those that wait for a worker among them."""
+        waiting = sum(entry.is_session for entry in self.queue)
+        return waiting + sum(worker.sessions for worker in self.workers.values())
+
     def ready_workers(self) -> list[Worker]:
         return [worker for worker in self.workers.values() if worker.state == "ready"]
 

@@ -19,12 +19,12 @@ from backends.protocol import (
     Output,
     Requeue,
     SessionInput,
-    SessionParameters,
     Started,
     TranscriptDelta,
 )
 from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
 from gateway.engine import errors, recovery
+from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal
 from gateway.engine.events import (
     AbortJob,
     Command,
@@ -55,7 +55,6 @@ from gateway.engine.timers import Timers
 
 LOOK_AHEAD_ITEMS = 2
 """Items sent beyond what a worker can start, so that it never waits for the next one."""
-RETRY_AFTER_MAX_S = 30.0
 
 
 class Scheduler:
@@ -136,33 +135,18 @@ class Scheduler:
     def _refusal(self, model: Model, job: Job, key: str, now: float) -> errors.GatewayError | None:
         if self.draining:
             return errors.Draining("The server is shutting down.", retry_after_s=5)
-        if self._jobs_by_key[key] >= self._limits.jobs_per_key:
-            limit = self._limits.jobs_per_key
-            return errors.LimitExceeded(f"This key has {limit} requests open already.", retry_after_s=1)
-        if model.state(now) == "failed" and model.error is not None:
-            return recovery.failed_error(model, now)
-        if len(model.queue) >= self._limits.queued_jobs_per_model:
-            return errors.QueueFull(
-                f"{len(model.queue)} requests wait for {job.model} already.",
-                retry_after_s=self._retry_after(model),
-            )
-        if isinstance(job.parameters, SessionParameters) and self._sessions(model) >= model.spec.max_sessions:
-            return errors.QueueFull(
-                f"{job.model} has {model.spec.max_sessions} sessions open already.",
-                code="too_many_sessions",
-                retry_after_s=RETRY_AFTER_MAX_S,
-            )
-        if model.load_s > self._timeouts.queue_s and not model.ready_workers():
+        error = refusal(
+            model,
+            job,
+            open_of_key=self._jobs_by_key[key],
+            limits=self._limits,
+            timeouts=self._timeouts,
+            retry_after_s=self._retry_after(model),
+            now=now,
+        )
+        if isinstance(error, errors.ModelLoading):
             model.wanted = True
-            return errors.ModelLoading(
-                f"{job.model} is being loaded; that takes about {model.load_s:.0f} s.",
-                retry_after_s=min(model.load_s, RETRY_AFTER_MAX_S),
-            )
-        return None
-
-    def _sessions(self, model: Model) -> int:
-        waiting = sum(entry.is_session for entry in model.queue)
-        return waiting + sum(worker.sessions for worker in model.workers.values())
+        return error
 
     def _on_input(self, message: SessionInput, now: float) -> list[Command]:
         entry = self.jobs.get(message.job_id)

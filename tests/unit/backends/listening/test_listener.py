@@ -17,6 +17,7 @@ from backends.protocol import (
     SpeechStarted,
     SpeechStopped,
     VoiceActivity,
+    input_cost,
 )
 
 FRAME = 64
@@ -48,7 +49,7 @@ def listener(activity: VoiceActivity | None, longest_s: float = 60) -> Listener:
 def work_off(heard: Listener, *messages: SessionInput) -> list[Any]:
     for message in messages:
         heard.take(message)
-    return heard.listen(len(messages))
+    return heard.listen(sum(map(input_cost, messages)))
 
 
 def loud(milliseconds: int) -> Feed:
@@ -113,5 +114,5 @@ def test_no_more_is_worked_off_than_asked_for() -> None:
     heard = listener(None)
     for _ in range(3):
         heard.take(quiet(100))
-    heard.listen(2)
+    heard.listen(2 * input_cost(quiet(100)))
     assert (heard.has_input, heard.backlog_bytes) == (True, 200)
