@@ -222,6 +222,8 @@ class LiveWhisper(SessionEngine[RecordingItem]):
     def _heard(self, session: _Session, hearing: _Hearing, result: TranscriptionResult) -> list[Output]:
         session_id, turn = hearing.session_id, hearing.turn
         if not hearing.final:
+            if turn != session.listener.turns.index:
+                return []  # it was cleared meanwhile
             piece = session.stable.hear(result.text)
             return [TurnText(session_id, turn, piece)] if piece else []
         text = session.stable.finish(result.text)

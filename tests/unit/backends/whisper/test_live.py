@@ -7,6 +7,8 @@ import pytest
 from backends.base import JobError, StepEngine
 from backends.protocol import (
     Capacity,
+    Clear,
+    Cleared,
     Commit,
     Committed,
     EndInput,
@@ -138,6 +140,17 @@ def test_a_hypothesis_gives_way_to_the_end_of_the_turn() -> None:
     assert stage.below.aborted == [partial]
     assert list(stage.below.jobs) != [partial]
     assert isinstance(stage.heard("done")[0], TurnDone)
+
+
+def test_nothing_is_said_of_a_turn_that_was_cleared_meanwhile() -> None:
+    stage = Stage()
+    stage.feed(1.5)
+    stage.heard("one two three")
+    stage.engine._sessions["s"].next_partial_at = 0
+    stage.feed(1.5)
+    stage.engine.take_input(Clear("s"))
+    assert stage.engine.step() == [Cleared("s")]
+    assert stage.heard("one two three four") == []
 
 
 def test_turns_are_heard_in_order() -> None:
