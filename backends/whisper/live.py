@@ -147,6 +147,8 @@ class LiveWhisper(SessionEngine[RecordingItem]):
         outputs = self._listeners.listen()
         for session in list(self._sessions.values()):
             outputs += self._go_on(session)
+        if outputs:  # who speaks and who has stopped is told before the next call of the model, which is long
+            return outputs
         heard = self._engine.step() if self._engine.has_work() else []
         for output in heard:
             outputs += self._translate(output)
