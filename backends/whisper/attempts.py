@@ -52,11 +52,15 @@ def attempts(temperature: float | None, ladder: Sequence[float], short: bool) ->
     return tries + [Attempt(other, full=True) for other in others]
 
 
+def enough(attempt: Attempt, score: Score) -> bool:
+    """True where no further hearing is needed. That nobody speaks, only the full window can say."""
+    return score.good and (attempt.full or not score.silent)
+
+
 def best(scores: Sequence[Score]) -> int:
-    """Which of the hearings counts: the first good one, else the likeliest that does not repeat itself."""
-    for index, score in enumerate(scores):
-        if score.good:
-            return index
+    """Which of the hearings counts: the last if it ended the search, else the likeliest unrepetitive."""
+    if scores[-1].good:
+        return len(scores) - 1
     fluent = [index for index, score in enumerate(scores) if not score.repeats]
     return max(fluent or range(len(scores)), key=lambda index: scores[index].average_logprob)
 

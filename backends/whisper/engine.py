@@ -27,7 +27,7 @@ from backends.protocol import (
     TranscriptDelta,
 )
 from backends.whisper import segments as cutting
-from backends.whisper.attempts import attempts, best
+from backends.whisper.attempts import attempts, best, enough
 from backends.whisper.hearing import Features, Heard, Hearing, Request
 from backends.whisper.prepare import RecordingItem
 from backends.whisper.speech import SAMPLE_RATE, Span, SpeechFinder, SpeechSettings, WindowPacker
@@ -278,7 +278,8 @@ class WhisperEngine(StepEngine[RecordingItem]):
         if not transcript.language:
             heard = window.trials[-1].heard
             transcript.language, transcript.language_probability = heard.language, heard.language_probability
-        return window.trials[-1].heard.score.good or len(window.trials) == len(window.attempts)
+        last = window.trials[-1]
+        return enough(last.attempt, last.heard.score) or len(window.trials) == len(window.attempts)
 
     # --- writing down -------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backends.whisper.attempts import Attempt, Score, attempts, best, compression_ratio
+from backends.whisper.attempts import Attempt, Score, attempts, best, compression_ratio, enough
 
 GOOD = Score(-0.3, 1.2, 0.0)
 UNLIKELY = Score(-1.4, 1.2, 0.0)
@@ -47,6 +47,13 @@ def test_a_sure_text_counts_though_silence_seemed_likely() -> None:
 )
 def test_the_one_that_counts(scores: list[Score], expected: int) -> None:
     assert best(scores) == expected
+
+
+def test_only_the_full_window_says_that_nobody_speaks() -> None:
+    assert not enough(Attempt(0.0, full=False), SILENT)
+    assert enough(Attempt(0.0, full=True), SILENT)
+    assert enough(Attempt(0.0, full=False), GOOD)
+    assert not enough(Attempt(0.0, full=True), LOOP)
 
 
 def test_repetition_compresses() -> None:

@@ -277,10 +277,10 @@ def test_a_temperature_of_the_requests_own_is_not_left(bench: Bench) -> None:
 
 def test_nobody_speaking(bench: Bench) -> None:
     bench.model.no_speech["a"] = 0.9
-    bench.model.bad["a"] = [-2.0]
+    bench.model.bad["a"] = [-2.0, -2.0]
     bench.add("x", sound(("a", 2)))
     assert bench.results()["x"].text == ""
-    assert len(bench.model.encoded) == 1
+    assert bench.model.encoded == [(1, 500), (1, 3000)]  # only the full window says that nobody speaks
 
 
 def test_what_the_model_did_not_get_to_is_heard_too(bench: Bench) -> None:
