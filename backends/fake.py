@@ -12,9 +12,9 @@ job alone:
     @prepare-hang  @prepare-die @prepare-refuse     faults of the prepare stage
 
 N defaults to 0. Output i of a generation is the text `w<i> `, unless the prompt says otherwise: see
-backends/fake_answers.py; recordings and speech are in backends/fake_audio.py. Sampling has nothing to choose
-from here: its parameters are accepted. A stop string ends the answer where one token holds it. An embedding
-is a function of the text.
+backends/fake_answers.py; backends/fake_audio.py and backends/fake_pictures.py are for recordings, speech and
+pictures. Sampling has nothing to choose from here: its parameters are accepted. A stop string ends the answer
+where one token holds it. An embedding is a function of the text, or of the picture's bytes.
 """
 
 import os
@@ -42,9 +42,13 @@ from backends.fake_audio import (
     read_aloud,
 )
 from backends.fake_faults import strike, strike_in_preparing, struck
+from backends.fake_pictures import HONOURED as SEEN
+from backends.fake_pictures import LIMITS, look, see
 from backends.fake_sequence import FakeSequence
 from backends.protocol import (
     Capacity,
+    CaptionParameters,
+    ClassifyParameters,
     Description,
     EmbeddingResult,
     Failed,
@@ -55,6 +59,7 @@ from backends.protocol import (
     ItemDone,
     Job,
     JobTask,
+    Media,
     Output,
     Result,
     SpeakParameters,
@@ -127,6 +132,10 @@ class FakePreparer(Preparer[FakeItem]):
             return [struck(hear(item)) for item in job.items]
         if isinstance(parameters, SpeakParameters):
             return [struck(read_aloud(item)) for item in job.items]
+        if job.task in ("embed", "caption", "classify") and any(isinstance(i, Media) for i in job.items):
+            return [
+                struck(see(i) if isinstance(i, Media) else plan(i, GenerateParameters())) for i in job.items
+            ]
         asked = parameters if isinstance(parameters, GenerateParameters) else GenerateParameters()
         return [self._checked(plan(item, asked)) for item in job.items]
 
@@ -334,15 +343,19 @@ class FakeStepEngine(StepEngine[FakeItem]):
 
 
 class FakeBatchBackend(_FakeBackend):
-    """Embeds texts into vectors made from their hash."""
+    """Embeds texts into vectors made from their hash; looks at pictures if its tasks say so."""
 
     def describe(self) -> Description:
         parameters = _parameters(self)
+        honoured = [name for task in self.spec.tasks for name in SEEN.get(task, [])]
+        if "classify" in self.spec.tasks and "embed" in self.spec.tasks:
+            honoured.append("image")
         return Description(
-            ["embed", *TOKEN_TASKS],
-            [],
+            [*self.spec.tasks, *TOKEN_TASKS],
+            honoured,
             dimensions=parameters.dimensions,
             memory_bytes=parameters.memory_bytes,
+            limits=dict(LIMITS) if honoured else {},
         )
 
     def load(self, device: str) -> "FakeBatchEngine":
@@ -369,9 +382,14 @@ class FakeBatchEngine(BatchEngine[FakeItem]):
             strike(script, 0)
             if "error" in script:
                 raise RuntimeError("failed as scripted")
-        return [self._embed(item) for item in items]
+        return [
+            look(asked, item)
+            if isinstance(asked, CaptionParameters | ClassifyParameters)
+            else self._embed(item)
+            for asked, item in zip(job_parameters, items, strict=True)
+        ]
 
     def _embed(self, item: FakeItem) -> EmbeddingResult:
-        digest = sha256(item.text.encode()).digest()
+        digest = sha256(item.digest.encode() or item.text.encode()).digest()
         values = [digest[i % 32] / 255 for i in range(self._parameters.dimensions)]
         return EmbeddingResult(struct.pack(f"<{len(values)}f", *values), len(values), item.tokens)

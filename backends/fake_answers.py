@@ -57,7 +57,7 @@ class FakeItem(PreparedItem):
     """The answer's tokens; None: as many `w<i> ` as the model is set to say."""
     calls: list[ToolCall] = field(default_factory=list)
     digest: str = ""
-    """Hash of a recording."""
+    """Hash of a recording or a picture."""
 
 
 class Piece(Struct, frozen=True):

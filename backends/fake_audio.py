@@ -9,19 +9,15 @@ tenth of a second each. `wav` and `pcm` are real audio, a tone; of other formats
 import math
 import struct
 from array import array
-from hashlib import sha256
-from pathlib import Path
 from sys import byteorder
 
 from backends.base import JobError
-from backends.fake_answers import FakeItem, directives, said
+from backends.fake_answers import FakeItem, directives
+from backends.fake_media import read_script
 from backends.protocol import (
     AudioDelta,
-    Inline,
     Item,
     Job,
-    LocalFile,
-    Media,
     Output,
     SpeakParameters,
     SpeechResult,
@@ -51,7 +47,6 @@ HONOURED = {
     ],
     "speak": ["voice", "speed", "response_format", "stream_format", "language", "instructions", "seed"],
 }
-_SCRIPT_BYTES = 1 << 16
 _PIECE_S = 0.1
 _PITCH_HZ = {"low": 110.0, "high": 440.0}
 _MAGIC = {"mp3": b"ID3\4", "opus": b"OggS", "aac": b"\xff\xf1", "flac": b"fLaC"}
@@ -59,19 +54,7 @@ _MAGIC = {"mp3": b"ID3\4", "opus": b"OggS", "aac": b"\xff\xf1", "flac": b"fLaC"}
 
 def hear(item: Item) -> FakeItem:
     """A recording as its script and its hash. Raises JobError."""
-    if not isinstance(item, Media):
-        raise JobError("only a recording can be heard", param="file")
-    match item.blob:
-        case LocalFile(path):
-            data = Path(path).read_bytes()
-        case Inline(data):
-            pass
-        case _:
-            raise JobError("the recording is not here", param="file")
-    if not data:
-        raise JobError("The file is empty.", param="file", code="invalid_audio")
-    text = data[:_SCRIPT_BYTES].decode("latin-1")
-    return FakeItem(text, len(data), said=said(text), digest=sha256(data).hexdigest()[:8])
+    return read_script(item, "file", "invalid_audio")
 
 
 def read_aloud(item: Item) -> FakeItem:

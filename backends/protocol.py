@@ -124,6 +124,8 @@ class Media(Message, frozen=True):
     blob: Blob
     name: str = ""
     """The file's name as it was sent, for messages to people only."""
+    param: str = ""
+    """Where in the request it stands, for refusals."""
 
 
 Item = Text | Tokens | Chat | Infill | Media
@@ -172,6 +174,8 @@ class GenerateParameters(Message, frozen=True):
 
 
 class EmbedParameters(Message, frozen=True):
+    """Items are Text, Tokens and, for models whose description has the parameter `image`, Media."""
+
     dimensions: int | None = None
 
 
@@ -251,6 +255,24 @@ class SessionParameters(Message, frozen=True):
     """Log-probabilities of the transcripts' tokens."""
 
 
+class CaptionParameters(Message, frozen=True):
+    """Items are Media, pictures."""
+
+    prompt: str = ""
+    """What the caption begins with; it is part of the result's text."""
+    max_tokens: int | None = None
+    """Longest caption, tokens, the prompt not counted; None: the model's default."""
+
+
+class ClassifyParameters(Message, frozen=True):
+    """Items are Media, pictures."""
+
+    labels: list[str]
+    """What a picture may show; scores come in this order."""
+    template: str = ""
+    """A text with `{}` where the label goes; empty: the model's default."""
+
+
 Parameters = (
     GenerateParameters
     | EmbedParameters
@@ -259,6 +281,8 @@ Parameters = (
     | TranscribeParameters
     | SpeakParameters
     | SessionParameters
+    | CaptionParameters
+    | ClassifyParameters
 )
 
 JobTask = Task | Literal["tokenize", "detokenize", "listen"]
@@ -546,6 +570,23 @@ class SpeechResult(Message, frozen=True):
     """What it made: frames or audio tokens."""
 
 
+class CaptionResult(Message, frozen=True):
+    text: str
+    """With the prompt that it was to begin with."""
+    prompt_tokens: int
+    """Of that prompt; 0 without one."""
+    completion_tokens: int
+    finish_reason: Literal["stop", "length"] = "stop"
+
+
+class ClassifyResult(Message, frozen=True):
+    """`scores`: little-endian float32, one a label in the labels' order; together they are 1."""
+
+    scores: bytes
+    prompt_tokens: int
+    """Of all labels as the model read them."""
+
+
 Result = (
     GenerationResult
     | EmbeddingResult
@@ -553,6 +594,8 @@ Result = (
     | DetokenizeResult
     | TranscriptionResult
     | SpeechResult
+    | CaptionResult
+    | ClassifyResult
 )
 
 

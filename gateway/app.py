@@ -23,6 +23,7 @@ from gateway.http.services import Services
 from gateway.http.speech import speech_routes
 from gateway.http.tokens import token_routes
 from gateway.http.transcription import transcription_routes
+from gateway.http.vision import vision_routes
 from gateway.keys import KeyRing
 from gateway.telemetry.metrics import Metrics
 
@@ -44,6 +45,7 @@ def create_app(
             *transcription_routes(services),
             *speech_routes(services),
             *cortex_audio_routes(services),
+            *vision_routes(services),
             realtime_route(services),
             *token_routes(services),
             *model_routes(services),

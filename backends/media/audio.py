@@ -5,10 +5,7 @@ as a plain byte stream and no protocol is allowed, so that a playlist in disguis
 open no other file. Messages never hold a path or an address. Must not know any model.
 """
 
-import io
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -17,7 +14,8 @@ from av.audio.resampler import AudioResampler
 from msgspec import Struct
 
 from backends.base import JobError
-from backends.protocol import Blob, Inline, LocalFile
+from backends.media.opening import opened
+from backends.protocol import Blob
 
 SAMPLE_RATE = 16_000
 SAMPLE_BYTES = 2
@@ -47,7 +45,7 @@ def decode(blob: Blob, limits: AudioLimits, sink: Sink) -> int:
     """
     count = 0
     most = int(limits.max_s * SAMPLE_RATE)
-    with _opened(blob, limits) as file:
+    with opened(blob, lambda message: _unusable(limits, message)) as file:
         for piece in _pieces(file, limits):
             count += len(piece) // SAMPLE_BYTES
             if count > most:
@@ -60,25 +58,6 @@ def decode(blob: Blob, limits: AudioLimits, sink: Sink) -> int:
     if count == 0:
         raise _unusable(limits, "The file holds no sound.")
     return count
-
-
-@contextmanager
-def _opened(blob: Blob, limits: AudioLimits) -> Iterator[BinaryIO]:
-    match blob:
-        case Inline(data):
-            file: BinaryIO = io.BytesIO(data)
-        case LocalFile(path):
-            try:
-                file = Path(path).open("rb")  # noqa: SIM115 closed below
-            except OSError as error:
-                raise _unusable(limits, "The uploaded file cannot be read.") from error
-        case _:
-            raise JobError("Recordings by reference are not taken.", param=limits.param)
-    with file:
-        if not file.read(1):
-            raise _unusable(limits, "The file is empty.")
-        file.seek(0)
-        yield file
 
 
 def _pieces(file: BinaryIO, limits: AudioLimits) -> Iterator[bytes]:

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backends.protocol import (
+    CaptionResult,
+    ClassifyResult,
     DetokenizeResult,
     EmbeddingResult,
     GenerationResult,
@@ -15,7 +17,16 @@ from compat.openai.answers import Answer
 from gateway.engine.errors import InternalError
 from gateway.engine.stream import JobStream
 
-R = TypeVar("R", GenerationResult, EmbeddingResult, TokenizeResult, DetokenizeResult, TranscriptionResult)
+R = TypeVar(
+    "R",
+    GenerationResult,
+    EmbeddingResult,
+    TokenizeResult,
+    DetokenizeResult,
+    TranscriptionResult,
+    CaptionResult,
+    ClassifyResult,
+)
 F = TypeVar("F")
 
 _MANY_LOGPROBS = 1000
@@ -24,7 +35,7 @@ _MANY_LOGPROBS = 1000
 
 async def generate(stream: JobStream) -> list[GenerationResult]:
     """The texts of a generation, in the order of its items. Raises the job's GatewayError."""
-    return await _results(stream, GenerationResult)
+    return await results_of(stream, GenerationResult)
 
 
 async def rendered(
@@ -42,15 +53,16 @@ async def rendered(
 
 async def embed(stream: JobStream) -> list[EmbeddingResult]:
     """The vectors of an embedding job, in the order of its items. Raises the job's GatewayError."""
-    return await _results(stream, EmbeddingResult)
+    return await results_of(stream, EmbeddingResult)
 
 
 async def single(stream: JobStream, kind: type[R]) -> R:
     """The result of a job of one item. Raises the job's GatewayError."""
-    return (await _results(stream, kind))[0]
+    return (await results_of(stream, kind))[0]
 
 
-async def _results(stream: JobStream, kind: type[R]) -> list[R]:
+async def results_of(stream: JobStream, kind: type[R]) -> list[R]:
+    """The results of any job, in the order of its items. Raises the job's GatewayError."""
     async with stream:
         results, _ = await stream.results()
     expected: list[R] = [result for result in results if isinstance(result, kind)]

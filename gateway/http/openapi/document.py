@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from litestar import Litestar
+from msgspec import Struct
 
 from gateway.engine.errors import GatewayError
 from gateway.http.auth import handlers
@@ -24,6 +25,7 @@ _TAGS = {
     "embed": "Vectors from texts.",
     "tokens": "Texts to tokens and back.",
     "audio": "Speech to text and text to speech.",
+    "vision": "Captions of pictures, and pictures weighed against labels.",
     "models": "What is served, and what it can do.",
     "server": "Health, metrics and this document.",
 }
@@ -77,7 +79,7 @@ def document_path(route: Any) -> str:
 
 
 def _shapes(operation: Operation) -> list[Any]:
-    return [operation.request, operation.answer, operation.stream, *operation.others.values()]
+    return [operation.request, operation.form, operation.answer, operation.stream, *operation.others.values()]
 
 
 def _operation(operation: Operation, public: bool, schemas: Schemas) -> dict[str, Any]:
@@ -99,10 +101,16 @@ def _operation(operation: Operation, public: bool, schemas: Schemas) -> dict[str
 
 
 def _request(operation: Operation, schemas: Schemas) -> dict[str, Any]:
-    schema = schemas.of(operation.request)
+    body = {"application/json": {"schema": schemas.of(operation.request), "example": operation.example}}
     if not operation.files:
-        return {"application/json": {"schema": schema, "example": operation.example}}
-    texts = schemas.components[operation.request.__name__]
+        return body
+    if operation.form is not None:
+        return body | _form(operation.form, operation, schemas)
+    return _form(operation.request, operation, schemas)
+
+
+def _form(texts_of: type[Struct], operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    texts = schemas.components[texts_of.__name__]
     files = {
         name: {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
         for name, text in operation.files.items()

@@ -14,12 +14,17 @@ from litestar import Litestar
 from backends.protocol import (
     AudioDelta,
     Blob,
+    CaptionParameters,
+    CaptionResult,
+    ClassifyParameters,
+    ClassifyResult,
     Delta,
     Description,
     DetokenizeResult,
     EmbeddingResult,
     Finished,
     GenerationResult,
+    Inline,
     ItemDone,
     Job,
     LocalFile,
@@ -54,6 +59,13 @@ AUDIO = ModelSpec(
     source="x",
     aliases=["whisper-1", "tts-1"],
 )
+VISION = ModelSpec(
+    name="seer",
+    backend="fake_batch",
+    tasks=["caption", "classify", "embed"],
+    source="x",
+    aliases=["blip", "clip"],
+)
 
 CHAT_DESCRIPTION = Description(
     tasks=["generate", "tokenize", "detokenize"],
@@ -67,6 +79,12 @@ AUDIO_DESCRIPTION = Description(
     voices=["low", "high"],
     voice_aliases={"alloy": "low"},
     languages=["en", "de"],
+)
+VISION_DESCRIPTION = Description(
+    tasks=["caption", "classify", "embed"],
+    parameters=["prompt", "max_tokens", "image"],
+    dimensions=2,
+    limits={"images": 4, "labels": 3, "max_tokens": 50},
 )
 EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
 
@@ -101,6 +119,13 @@ def answer(job: Job, stream: JobStream) -> None:
                 stream.push(AudioDelta(job.id, item, data))
             stream.push(ItemDone(job.id, item, SpeechResult(1.5, 4, 9)))
             continue
+        if isinstance(job.parameters, CaptionParameters):
+            stream.push(ItemDone(job.id, item, CaptionResult(f"a dog {item}", 1, 3)))
+            continue
+        if isinstance(job.parameters, ClassifyParameters):
+            scores = array("f", [0.25, 0.75][: len(job.parameters.labels)]).tobytes()
+            stream.push(ItemDone(job.id, item, ClassifyResult(scores, 5)))
+            continue
         if job.task == "embed":
             stream.push(ItemDone(job.id, item, EmbeddingResult(VECTOR, 2, 3)))
             continue
@@ -122,6 +147,8 @@ def failure(error: GatewayError) -> Script:
 
 
 def _bytes(blob: Blob) -> bytes:
+    if isinstance(blob, Inline):
+        return blob.data
     assert isinstance(blob, LocalFile)
     return Path(blob.path).read_bytes()
 
@@ -157,6 +184,8 @@ class FakeEngine:
             return EMBED_DESCRIPTION
         if model == AUDIO.name:
             return AUDIO_DESCRIPTION
+        if model == VISION.name:
+            return VISION_DESCRIPTION
         return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
@@ -208,7 +237,7 @@ def make_site(
         server=server or ServerConfig(),
         limits=limits or LimitsConfig(),
         timeouts=timeouts or TimeoutsConfig(),
-        models=[CHAT, EMBED, AUDIO],
+        models=[CHAT, EMBED, AUDIO, VISION],
     )
     engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
     spool = keys_path.with_name("spool")

@@ -25,7 +25,7 @@ from gateway.http.openapi.shapes import (
     CortexDelta,
 )
 from gateway.keys import KeyRing
-from tests.unit.gateway.http.fakes import AUDIO, EMBED, Site, make_site, open_site
+from tests.unit.gateway.http.fakes import AUDIO, EMBED, VISION, Site, make_site, open_site
 from tests.unit.gateway.http.test_chat import frames
 
 USER = {"role": "user", "content": "hi"}
@@ -169,7 +169,7 @@ async def test_what_the_document_forbids_is_refused(
 
 async def test_every_example_fits_and_is_answered_as_told(site: Site, doc: dict[str, Any]) -> None:
     for path, methods in doc["paths"].items():
-        if "post" not in methods or is_form(doc, path):
+        if "post" not in methods or "application/json" not in methods["post"]["requestBody"]["content"]:
             continue
         content = body_of(doc, path)
         assert_fits(doc, content["schema"], content["example"])
@@ -185,13 +185,15 @@ async def test_every_example_fits_and_is_answered_as_told(site: Site, doc: dict[
 
 async def test_every_form_is_answered_as_told(site: Site, doc: dict[str, Any]) -> None:
     forms = [path for path, methods in doc["paths"].items() if "post" in methods and is_form(doc, path)]
-    assert {"/v1/audio/transcriptions", "/v1/audio/translations"} <= set(forms)
+    assert {"/v1/audio/transcriptions", "/v1/audio/translations", "/v1/vision/classify"} <= set(forms)
     for path in forms:
         schema = doc["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
         assert "file" in schema["required"]
         assert "model" in schema["properties"]
         for form in ("json", "verbose_json") if "response_format" in schema["properties"] else ("",):
-            data = {"model": AUDIO.name} | ({"response_format": form} if form else {})
+            data = {"model": (VISION if "vision" in path else AUDIO).name, "labels": ["a", "b"]}
+            data = {name: value for name, value in data.items() if name in schema["properties"]}
+            data |= {"response_format": form} if form else {}
             response = await site.client.post(path, data=data, files={"file": b"sound"})
             assert response.status_code == 200, response.text
             assert_fits(doc, answer_of(doc, path, "post", 200), response.json())

@@ -136,7 +136,12 @@ async def test_liveness_and_readiness(site: Site) -> None:
     starting = await site.client.get("/health/ready")
     assert (starting.status_code, starting.json()["status"]) == (503, "starting")
     assert starting.headers["retry-after"] == "1"
-    assert starting.json()["models"] == {"talker": "ready", EMBED.name: "ready", "parrot": "ready"}
+    assert starting.json()["models"] == {
+        "talker": "ready",
+        EMBED.name: "ready",
+        "parrot": "ready",
+        "seer": "ready",
+    }
     site.engine.draining = True
     assert (await site.client.get("/health/ready")).json()["status"] == "draining"
 

@@ -1,0 +1,64 @@
+"""Pictures inside a JSON body: data URLs and bare base64, as the bytes that they stand for.
+
+What the bytes are is not looked at here: that is the worker's affair, in a process that may be killed. An
+address is refused without being looked up. Must not know HTTP, the engine or configuration.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+
+from backends.protocol import MAX_FRAME_BYTES, Inline, Media
+from compat.errors import InvalidRequest, invalid, unsupported
+
+MAX_BYTES = MAX_FRAME_BYTES * 3 // 4
+"""Of all pictures of one body together: they travel to the worker in one frame."""
+_DATA_URL = re.compile(r"data:(?P<media>[^,;]{0,100})(?:;[^,;]{0,100})*?(?P<base64>;base64)?,", re.IGNORECASE)
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
+_PICTURES = ("image/", "application/octet-stream")
+
+
+def read_pictures(texts: Iterable[tuple[str, str]]) -> list[Media]:
+    """One item for each parameter's path and text. Raises InvalidRequest. Takes time in the texts' length."""
+    pictures: list[Media] = []
+    size = 0
+    for param, text in texts:
+        data = _decode(text, param)
+        size += len(data)
+        if size > MAX_BYTES:
+            raise InvalidRequest(
+                f"The pictures of a request may have {MAX_BYTES} bytes together; send larger ones as files.",
+                param,
+                "image_too_large",
+            )
+        pictures.append(Media(Inline(data), param=param))
+    return pictures
+
+
+def is_data_url(text: str) -> bool:
+    """Whether a text is meant to be a picture rather than to be read."""
+    return text[:11].lower() == "data:image/"
+
+
+def _decode(text: str, param: str) -> bytes:
+    start = 0
+    if match := _DATA_URL.match(text):
+        if not match["base64"]:
+            raise invalid(param, "the data URL must be base64.")
+        if match["media"] and not match["media"].lower().startswith(_PICTURES):
+            raise invalid(param, "the data URL is of no picture.")
+        start = match.end()
+    elif _ADDRESS.match(text):
+        raise unsupported(
+            param,
+            "Addresses are not fetched by this server: send the picture itself, as a data URL "
+            "(data:image/png;base64,...) or as base64.",
+        )
+    try:
+        data = base64.b64decode("".join(text[start:].split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise invalid(param, "it must be a picture as a data URL or as base64.") from None
+    if not data:
+        raise invalid(param, "it must not be empty.")
+    return data
