@@ -215,8 +215,8 @@ def test_music_is_bounded(base: Whisper) -> None:
 
 def test_a_description_needs_no_weights(base: Whisper, tiny: Whisper) -> None:
     multilingual, english = base.backend.describe(), tiny.backend.describe()
-    assert multilingual.tasks == ["transcribe", "translate"]
-    assert english.tasks == ["transcribe"]
+    assert set(multilingual.tasks) - {"listen"} == {"transcribe", "translate"}
+    assert set(english.tasks) - {"listen"} == {"transcribe"}
     assert english.languages == ["en"]
     assert {"en", "de", "zh", "haw"} <= set(multilingual.languages)
     assert len(multilingual.languages) == 99
