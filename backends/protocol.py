@@ -856,6 +856,8 @@ class FrameBuffer:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Bodies completed by `data`, in order. Raises ProtocolError at a length over the cap."""
+        if not self._buffer and self._is_one_frame(data):
+            return [data[_HEADER.size :]]
         self._buffer += data
         bodies: list[bytes] = []
         start = 0
@@ -870,3 +872,10 @@ class FrameBuffer:
             start = end
         del self._buffer[:start]
         return bodies
+
+    def _is_one_frame(self, data: bytes) -> bool:
+        """As nearly always, where a step is a frame: it needs no copies."""
+        if len(data) < _HEADER.size:
+            return False
+        length: int = _HEADER.unpack_from(data)[0]
+        return length <= self._max_frame_bytes and len(data) == _HEADER.size + length

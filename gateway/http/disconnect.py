@@ -56,6 +56,12 @@ def remember_transport(scope: Scope, send: Send) -> None:
     scope[_TRANSPORT] = getattr(server_side, "transport", None)  # type: ignore[literal-required]
 
 
+def has_unsent_bytes(scope: Scope) -> bool:
+    """Whether the client has not yet taken all that was sent; True too where nobody can tell."""
+    transport: Any = scope.get(_TRANSPORT)
+    return transport is None or transport.get_write_buffer_size() > 0
+
+
 async def cut_off(scope: Scope) -> None:
     """Drop the connection and what waits to be sent on it."""
     transport: Any = scope.get(_TRANSPORT)

@@ -7,7 +7,7 @@ HTTP status: the first outputs are awaited before the headers go out. Later ones
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from litestar.types import Receive, Scope, Send
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -16,7 +16,7 @@ from sse_starlette.sse import AppStatus, SendTimeoutError
 from backends.protocol import CallDelta, Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
-from gateway.http.disconnect import cut_off
+from gateway.http.disconnect import cut_off, has_unsent_bytes
 from gateway.http.errors import error_frame
 from gateway.telemetry.logging import log
 
@@ -48,6 +48,23 @@ class _Nothing(ServerSentEvent):
         return b""
 
 
+class _Response(EventSourceResponse):
+    """Asks for a deadline only where a send may have to wait: entering one costs as much as the send itself.
+
+    A server takes a piece at once as long as its client has taken all before it.
+    """
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # type: ignore[override]
+        self._scope = scope
+        await super().__call__(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
+
+    async def _send_with_timeout(self, send: Any, message: Any) -> None:
+        if has_unsent_bytes(self._scope):
+            await super()._send_with_timeout(send, message)
+        else:
+            await send(message)
+
+
 class EventStream:
     """An ASGI app that sends a job's outputs. The job is aborted if it has not ended when this ends."""
 
@@ -66,7 +83,7 @@ class EventStream:
         """Since a keep-alive was last asked for."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = EventSourceResponse(
+        response = _Response(
             self._events(),
             sep="\n",
             ping=self._timeouts.keepalive_s,
@@ -75,7 +92,7 @@ class EventStream:
         )
         async with self._stream:  # leaving it aborts the job
             try:
-                await response(scope, receive, send)  # type: ignore[arg-type]  # starlette's own ASGI types
+                await response(scope, receive, send)
             except* SendTimeoutError:  # a group where a keep-alive is stuck at the same moment
                 log.info("client stopped reading", job=self._stream.job.id)
                 await cut_off(scope)
