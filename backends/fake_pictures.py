@@ -19,7 +19,7 @@ from backends.protocol import (
 )
 
 HONOURED = {"caption": ["prompt", "max_tokens"], "classify": ["prompt"]}
-LIMITS = {"images": 8, "labels": 64, "max_tokens": 100}
+LIMITS = {"images": 8, "labels": 64}
 
 
 def see(item: Item) -> FakeItem:

@@ -156,16 +156,8 @@ def caption_parameters(
     if request.prompt:
         require("prompt", request.model, description)
     if request.max_tokens is not None:
-        check_max_tokens("max_tokens", request.max_tokens, request.model, description)
+        require("max_tokens", request.model, description)
     return CaptionParameters(request.prompt or "", request.max_tokens)
-
-
-def check_max_tokens(name: str, count: int, model: str, description: Description) -> None:
-    """Raises InvalidRequest where a caption cannot be that long."""
-    require("max_tokens", model, description, name)
-    most = description.limits.get("max_tokens", count)
-    if count > most:
-        raise invalid(name, f"the model writes at most {most} tokens, got {count}.")
 
 
 def classify_parameters(
@@ -186,11 +178,11 @@ def classify_parameters(
     return ClassifyParameters(labels, request.prompt or "")
 
 
-def check_pictures(pictures: Sequence[Media], description: Description) -> None:
+def check_pictures(pictures: Sequence[Media], description: Description, param: str = "images") -> None:
     """Raises InvalidRequest for more pictures than the model takes in one request."""
     most = description.limits.get("images", len(pictures))
     if len(pictures) > most:
-        raise invalid("images", f"at most {most} pictures a request, got {len(pictures)}.")
+        raise invalid(param, f"at most {most} pictures a request, got {len(pictures)}.")
 
 
 def render_captions(model: str, results: Sequence[CaptionResult]) -> bytes:

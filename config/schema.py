@@ -229,6 +229,41 @@ class SentenceParameters(Settings, frozen=True, kw_only=True):
     """What integer input means: the model's own ids, or OpenAI cl100k ids that are decoded to text first."""
 
 
+class VisionParameters(Settings, frozen=True, kw_only=True):
+    """How a model that looks at pictures is loaded, whichever it is."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Numbers that the model computes in; auto: float32 on the CPU, float16 on a GPU."""
+    batch_items: Annotated[int, Meta(ge=1, le=1024)] | Literal["auto"] = "auto"
+    """Most pictures, of whatever requests, in one call; auto: 8 on the CPU, 32 on a GPU."""
+    n_threads: Positive | Literal["auto"] = "auto"
+    """Threads for computing on the CPU; auto: this process's cores."""
+    max_pixels: Positive = 64_000_000
+    """Largest picture, width times height; a larger one is a 400 before it is decoded."""
+    max_frames: Positive = 1000
+    """Longest animation, of which only the first frame is seen; a longer one is a 400."""
+
+
+class BlipParameters(VisionParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: blip`."""
+
+    max_tokens: Positive = 50
+    """Longest caption where a request does not say, tokens, the prompt not counted."""
+    num_beams: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Captions weighed against each other; 1 is greedy, and faster."""
+
+
+class ClipParameters(VisionParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: clip`."""
+
+    normalize: bool = True
+    """Embeddings of length 1."""
+    label_template: str = "{}"
+    """What is read for a label where a request does not say, with `{}` in its place: "a photo of a {}"."""
+    max_labels: Positive = 256
+    """Most labels in one request."""
+
+
 VoiceName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 OPENAI_VOICES = (

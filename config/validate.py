@@ -11,6 +11,8 @@ from msgspec import Struct
 
 from config.errors import ConfigError, unknown_key
 from config.schema import (
+    BlipParameters,
+    ClipParameters,
     Config,
     HibariParameters,
     LlamaCppEmbeddingParameters,
@@ -29,6 +31,8 @@ PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "hibari": {"speak": HibariParameters},
     "xtts": {"speak": XttsParameters},
     "piper": {"speak": PiperParameters},
+    "blip": {"caption": BlipParameters},
+    "clip": {"classify": ClipParameters, "embed": ClipParameters},
 }
 """Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 

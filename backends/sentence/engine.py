@@ -4,26 +4,19 @@ Owns everything that touches torch. Gets batches already cut to a token budget a
 not queue, split or time anything itself.
 """
 
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoModel
-from transformers.utils import logging as transformers_logging
 
-from backends.base import BatchEngine, OutOfMemory
+from backends.base import BatchEngine
 from backends.protocol import EmbeddingResult, Result
 from backends.sentence.files import ModelFacts, Pooling, batch_tokens
 from backends.sentence.prepare import SentenceItem
+from backends.torch_model import NotFinite, out_of_memory, read_model, use_threads
 from config.schema import SentenceParameters
-
-
-class NotFinite(ArithmeticError):
-    """The model gave NaN or infinity: an answer that must not go out as numbers."""
 
 
 class SentenceEngine(BatchEngine[SentenceItem]):
@@ -42,9 +35,10 @@ class SentenceEngine(BatchEngine[SentenceItem]):
         cls, folder: Path, facts: ModelFacts, parameters: SentenceParameters, device: str
     ) -> "SentenceEngine":
         """The model on `device`. Raises ValueError for files that are broken or not whole."""
-        torch.set_num_threads(_threads(parameters))
-        with _out_of_memory():
-            model = _read_model(folder, parameters.dtype).to(device)
+        use_threads(parameters.n_threads)
+        with out_of_memory():
+            # The pooler of an encoder is never used here.
+            model = read_model(AutoModel, folder, parameters.dtype, ["pooler."]).to(device)
         return cls(
             model.eval(),
             facts,
@@ -62,7 +56,7 @@ class SentenceEngine(BatchEngine[SentenceItem]):
 
     def forward(self, job_parameters: Sequence[Any], items: Sequence[SentenceItem]) -> list[Result]:
         """One vector an item. Raises NotFinite if any is no vector, so that the caller finds which."""
-        with _out_of_memory(), torch.inference_mode():
+        with out_of_memory(), torch.inference_mode():
             ids, mask = _pad([item.ids for item in items], self._facts.pad_token_id)
             ids, mask = ids.to(self._device), mask.to(self._device)
             states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
@@ -76,27 +70,6 @@ class SentenceEngine(BatchEngine[SentenceItem]):
             EmbeddingResult(vector=row.tobytes(), dimensions=len(row), prompt_tokens=len(item.ids))
             for row, item in zip(rows, items, strict=True)
         ]
-
-
-def _read_model(folder: Path, dtype: str) -> Any:
-    """The network from safetensors only: no pickle, no code of the model's own, nothing downloaded."""
-    transformers_logging.disable_progress_bar()
-    try:
-        model, found = AutoModel.from_pretrained(
-            str(folder),
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{folder}: {error}") from error
-    # Transformers makes up random weights for what a file lacks. Only the pooler's are never used here.
-    missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
-    if missing:
-        raise ValueError(f"{folder}: the files hold no weights for {', '.join(missing[:3])}")
-    return model
 
 
 def _pad(sequences: list[list[int]], pad_token_id: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -113,23 +86,3 @@ def _pool(states: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.T
         return states[:, 0]
     weights = mask.unsqueeze(-1).to(states.dtype)
     return (states * weights).sum(dim=1) / weights.sum(dim=1)
-
-
-def _threads(parameters: SentenceParameters) -> int:
-    if parameters.n_threads != "auto":
-        return parameters.n_threads
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
-
-
-@contextmanager
-def _out_of_memory() -> Iterator[None]:
-    """Torch's ways of saying that there is no room, as the contract's OutOfMemory."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemory(str(error)) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):
-            raise OutOfMemory(str(error)) from error
-        raise

@@ -17,6 +17,7 @@ from backends.base import JobError, PreparedItem, Preparer
 from backends.embedding_inputs import EmbeddingInputs, InputLimits
 from backends.protocol import Chat, Item, Job, Result, Text, TokenizeParameters
 from backends.sentence.files import ModelFacts
+from backends.tokenizer_file import open_tokenizer, special_ends
 from backends.tokens import answer
 
 
@@ -30,8 +31,8 @@ class SentencePreparer(Preparer[SentenceItem]):
     def __init__(self, folder: Path, facts: ModelFacts, token_input: Literal["model", "cl100k"]) -> None:
         self._lower_case = facts.lower_case
         self._size = facts.vocabulary_size
-        self._tokenizer = _open_tokenizer(folder)
-        before, after = _special_ends(self._tokenizer)
+        self._tokenizer = open_tokenizer(folder)
+        before, after = special_ends(self._tokenizer)
         limits = InputLimits(facts.vocabulary_size, facts.dimensions, facts.max_tokens, before, after)
         self._inputs = EmbeddingInputs(limits, token_input, self._encode)
 
@@ -73,25 +74,3 @@ class SentenceTokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
-
-
-def _open_tokenizer(folder: Path) -> Tokenizer:
-    path = folder / "tokenizer.json"
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises bare Exception for a missing or broken file
-        raise ValueError(f"{path}: {error}") from error
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # Despite its name: encode the special tokens' *spelling* as ordinary text.
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def _special_ends(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids that the tokenizer's post-processor puts before and after a text."""
-    encoding = tokenizer.encode("a")
-    mask = encoding.special_tokens_mask
-    start = mask.index(0) if 0 in mask else len(mask)
-    end = len(mask) - (mask[::-1].index(0) if 0 in mask else 0)
-    return list(encoding.ids[:start]), list(encoding.ids[end:])

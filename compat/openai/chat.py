@@ -90,12 +90,11 @@ def decode_chat(body: bytes) -> ChatCompletionRequest:
     return decode(body, _decoder)
 
 
-def read_chat(body: bytes) -> tuple[ChatCompletionRequest, Chat]:
-    """The request and the conversation in it. As `decode_chat`."""
-    request = decode_chat(body)
+def conversation_of(request: ChatCompletionRequest) -> Chat:
+    """The request's messages and what they may call. Raises InvalidRequest."""
     use = _tool_use(request)
     chat = conversation(request.messages)
-    return request, msgspec.structs.replace(
+    return msgspec.structs.replace(
         chat,
         tools=use.tools,
         tool_choice=use.choice,

@@ -17,6 +17,7 @@ from compat.decoding import decode
 from compat.errors import invalid, unsupported
 from compat.openai.answers import encode, quote
 from compat.openai.inputs import read_inputs
+from compat.openai.picture_inputs import read_picture_inputs, refuse_pictures
 
 Encoding = Literal["float", "base64"]
 
@@ -49,9 +50,13 @@ def decode_embedding(body: bytes) -> EmbeddingRequest:
     return decode(body, _decoder)
 
 
-def embedding_items(request: EmbeddingRequest, max_items: int) -> list[Item]:
+def embedding_items(request: EmbeddingRequest, max_items: int, description: Description) -> list[Item]:
     """The inputs, one item each; an empty text is embedded like any other. Raises InvalidRequest."""
-    return read_inputs(request.input, "input", max_items, allow_empty=True)
+    if "image" in description.parameters:
+        return read_picture_inputs(request.input, "input", max_items)
+    items = read_inputs(request.input, "input", max_items, allow_empty=True)
+    refuse_pictures(items, "input", request.model)
+    return items
 
 
 def embedding_parameters(request: EmbeddingRequest, description: Description) -> EmbedParameters:

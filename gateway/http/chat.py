@@ -1,17 +1,21 @@
 """POST /v1/chat/completions."""
 
+from functools import partial
 from typing import Any
 
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from compat.openai.chat import ChatCompletionRequest, chat_form, chat_parameters, read_chat
+from backends.protocol import Chat
+from compat.openai.chat import ChatCompletionRequest, chat_form, chat_parameters
 from compat.openai.chat_answers import ChatCompletion, render_chat
+from compat.openai.chat_captions import read_any_chat
 from compat.openai.chat_chunks import ChatChunks
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
+from gateway.http.chat_captions import caption_chat
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import generate, rendered
 from gateway.http.openapi.operation import documented
@@ -27,6 +31,8 @@ def chat_route(services: Services) -> HTTPRouteHandler:
         opt=documented(
             summary="Answer a conversation",
             tag="generate",
+            description="A model that captions pictures answers with captions of those in the last user "
+            "message, sent as data URLs; it reads no text.",
             request=ChatCompletionRequest,
             example={
                 "model": "gpt-4o-mini",
@@ -38,7 +44,10 @@ def chat_route(services: Services) -> HTTPRouteHandler:
         ),
     )
     async def chat_completions(request: Request[Any, Any, Any]) -> ASGIApp:
-        body, chat = await read_json(request, services.config, read_chat)
+        read = partial(read_any_chat, captions=services.captions)
+        body, chat = await read_json(request, services.config, read)
+        if not isinstance(chat, Chat):
+            return await caption_chat(services, request, body, chat)
         spec = services.model_for(body.model, "generate")
         with until_disconnect(request.receive):
             include_usage = streams_usage(body)

@@ -27,7 +27,7 @@ def embedding_route(services: Services) -> HTTPRouteHandler:
         "/v1/embeddings",
         status_code=200,
         opt=documented(
-            summary="Embed texts",
+            summary="Embed texts, and pictures where the model can",
             tag="embed",
             request=EmbeddingRequest,
             example={"model": "text-embedding-3-small", "input": ["a harbour"]},
@@ -39,9 +39,11 @@ def embedding_route(services: Services) -> HTTPRouteHandler:
         body = await read_json(request, config, decode_embedding)
         spec = services.model_for(body.model, "embed")
         with until_disconnect(request.receive):
+            description = await services.engine.description(spec.name)
             size = memoryview(body.input).nbytes
-            items = await off_loop(size, embedding_items, body, config.limits.items_per_request)
-            parameters = embedding_parameters(body, await services.engine.description(spec.name))
+            most = config.limits.items_per_request
+            items = await off_loop(size, embedding_items, body, most, description)
+            parameters = embedding_parameters(body, description)
             answer = new_answer("embd", spec)
             stream = services.submit(request.scope, answer, "embed", parameters, items)
             results = await embed(stream)

@@ -52,6 +52,14 @@ class Services:
         job = Job(job_id, model, "listen", parameters, [], True, timeout_s=self.config.timeouts.session_s)
         return self.engine.open_session(job, key=caller(scope))
 
+    def captions(self, name: str) -> bool:
+        """Whether the model captions pictures and does not chat; no for one that is not known."""
+        try:
+            tasks = self.engine.resolve(name).tasks
+        except ModelNotFound:
+            return False
+        return "caption" in tasks and "generate" not in tasks
+
     def first_chat_model(self) -> ModelSpec:
         """For routes that may be asked without a model. Raises ModelNotFound."""
         return self.first_model("generate")

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import openai
 import pytest
+from openai import OpenAI
 
 from tests.gateway_process import GatewayProcess
 
@@ -88,3 +90,49 @@ def test_many_pictures_of_a_request_travel_in_one_frame(client: httpx.Client) ->
     pictures = [data_url(b"@say %d\n" % number + bytes(900_000)) for number in range(6)]
     answer = client.post("/v1/vision/caption", json={"model": "blip", "images": pictures})
     assert [one["caption"] for one in answer.json()["data"]] == [str(number) for number in range(6)]
+
+
+# --- by the official package -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sdk(gateway: GatewayProcess) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{gateway.base_url}/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def shown(script: bytes) -> Any:
+    parts = [
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": data_url(script)}},
+    ]
+    return [{"role": "user", "content": parts}]
+
+
+def test_chat_with_a_captioner(sdk: OpenAI) -> None:
+    answer = sdk.chat.completions.create(model="blip", messages=shown(b"@say a dog on a boat"), max_tokens=3)
+    assert (answer.choices[0].message.content, answer.choices[0].finish_reason) == ("a dog on", "length")
+    assert answer.usage is not None
+    assert answer.usage.completion_tokens == 3
+
+
+def test_chat_with_a_captioner_streams(sdk: OpenAI) -> None:
+    stream = sdk.chat.completions.create(model="blip", messages=shown(b"@say a dog"), stream=True)
+    texts = [choice.delta.content for chunk in stream for choice in chunk.choices]
+    assert [text for text in texts if text] == ["a dog"]
+
+
+def test_a_picture_that_is_none_is_the_clients_fault(sdk: OpenAI) -> None:
+    messages = shown(b"x")
+    messages[0]["content"][1]["image_url"]["url"] = "https://example.com/a.png"
+    for stream in (False, True):
+        with pytest.raises(openai.BadRequestError) as caught:
+            sdk.chat.completions.create(model="blip", messages=messages, stream=stream)
+        assert caught.value.param == "messages[0].content[1].image_url.url"
+
+
+def test_vectors_of_pictures_and_texts(sdk: OpenAI) -> None:
+    mixed: Any = ["a text", data_url(b"dots"), {"image": data_url(b"dots")}]
+    answer = sdk.embeddings.create(model="clip", input=mixed)
+    text, picture, same = (one.embedding for one in answer.data)
+    assert picture == same != text

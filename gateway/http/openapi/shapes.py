@@ -13,6 +13,7 @@ from compat.openai import chat, messages
 from compat.openai.answers import Usage
 from compat.openai.chat import ChatCompletionRequest
 from compat.openai.chat_answers import ChatChoice
+from compat.openai.chat_captions import ImageUrl
 from compat.openai.chat_chunks import ChunkCall, ChunkFunction
 from compat.openai.completion_answers import TextChoice
 from compat.openai.completions import CompletionRequest
@@ -21,6 +22,7 @@ from compat.openai.embeddings import Embedding, EmbeddingRequest, EmbeddingUsage
 from compat.openai.inputs import TokenId
 from compat.openai.logprobs import ChatTokenLogprob
 from compat.openai.messages import ContentPart, MessageCall, RequestMessage
+from compat.openai.picture_inputs import EmbeddingPart
 from compat.openai.sampling import SamplingRequest
 from compat.openai.speech import SpeechRequest, VoiceId
 from compat.openai.tools import (
@@ -143,8 +145,9 @@ RAW_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     (ChatCompletionRequest, "chat_template_kwargs"): (JsonObject,),
     (FunctionDefinition, "parameters"): (JsonObject,),
     (ContentPart, "prompt_cache_breakpoint"): (Any,),
+    (ContentPart, "image_url"): (ImageUrl,),
     (CompletionRequest, "prompt"): TEXTS_OR_TOKENS,
-    (EmbeddingRequest, "input"): TEXTS_OR_TOKENS,
+    (EmbeddingRequest, "input"): (*TEXTS_OR_TOKENS, EmbeddingPart, list[str | EmbeddingPart]),
     (SpeechRequest, "voice"): (str, VoiceId),
     (TokenizeRequest, "tools"): (list[FunctionTool],),
     (TokenizeRequest, "chat_template_kwargs"): (JsonObject,),
@@ -158,7 +161,6 @@ REFUSED_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     **{(RequestMessage, name): values for name, values in messages.HARMLESS.items()},
     **{(TokenizeRequest, name): values for name, values in tokens.HARMLESS.items()},
     (ChatCompletionRequest, "chat_template"): (),
-    (ContentPart, "image_url"): (),
     (ContentPart, "input_audio"): (),
     (ContentPart, "file"): (),
     (MessageCall, "custom"): (),

@@ -11,9 +11,10 @@ import torch
 
 from backends.base import OutOfMemory
 from backends.protocol import EmbeddingResult
-from backends.sentence.engine import NotFinite, SentenceEngine
+from backends.sentence.engine import SentenceEngine
 from backends.sentence.files import Pooling, read_facts
 from backends.sentence.prepare import SentenceItem
+from backends.torch_model import NotFinite
 from config.schema import SentenceParameters
 
 Model = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

@@ -7,7 +7,7 @@ import pytest
 
 from backends.protocol import Chat, Description, GenerateParameters
 from compat.errors import InvalidRequest
-from compat.openai.chat import chat_parameters, read_chat
+from compat.openai.chat import ChatCompletionRequest, chat_parameters, conversation_of, decode_chat
 
 EVERYTHING = Description(
     tasks=["generate"],
@@ -26,6 +26,11 @@ NOTHING = Description(tasks=["generate"], parameters=[])
 
 def body(**fields: Any) -> bytes:
     return json.dumps({"model": "m", "messages": [{"role": "user", "content": "x"}]} | fields).encode()
+
+
+def read_chat(data: bytes) -> tuple[ChatCompletionRequest, Chat]:
+    request = decode_chat(data)
+    return request, conversation_of(request)
 
 
 def parameters(description: Description = EVERYTHING, **fields: Any) -> GenerateParameters:

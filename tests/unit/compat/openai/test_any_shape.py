@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compat.errors import InvalidRequest
-from compat.openai.chat import chat_form, chat_parameters, read_chat
+from compat.openai.chat import chat_form, chat_parameters
 from compat.openai.completions import completion_items, completion_parameters, decode_completion
-from tests.unit.compat.openai.asking import EVERYTHING, body
+from tests.unit.compat.openai.asking import EVERYTHING, body, read_chat
 
 # Words that mean something somewhere, so that shapes are often nearly right.
 WORDS = st.sampled_from(

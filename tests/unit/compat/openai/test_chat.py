@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from backends.protocol import GenerateParameters
-from compat.openai.chat import chat_form, read_chat
+from compat.openai.chat import chat_form
 from compat.openai.chat_answers import ChatForm
-from tests.unit.compat.openai.asking import EVERYTHING, NOTHING, body, chat, parameters, refusal
+from tests.unit.compat.openai.asking import EVERYTHING, NOTHING, body, chat, parameters, read_chat, refusal
 
 
 def test_every_parameter_reaches_the_job() -> None:

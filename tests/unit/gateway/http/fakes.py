@@ -84,7 +84,7 @@ VISION_DESCRIPTION = Description(
     tasks=["caption", "classify", "embed"],
     parameters=["prompt", "max_tokens", "image"],
     dimensions=2,
-    limits={"images": 4, "labels": 3, "max_tokens": 50},
+    limits={"images": 4, "labels": 3},
 )
 EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
 

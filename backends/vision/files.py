@@ -1,0 +1,98 @@
+"""Reads a model folder in the layout of transformers, without loading any weights.
+
+Must not import torch or transformers. The format of safetensors: eight bytes of length, little-endian, and so
+many bytes of JSON that say of each tensor its type and shape; then the numbers.
+"""
+
+import math
+import struct
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from config.schema import VisionParameters
+
+T = TypeVar("T")
+
+DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_MAX_HEADER_BYTES = 100_000_000
+_LIVE_ACTIVATIONS = 6
+"""Intermediate-sized rows alive at once in a layer."""
+
+
+class VisionConfig(Struct):
+    """Of a vision transformer; a file leaves out what is as BLIP has it."""
+
+    hidden_size: int = 768
+    intermediate_size: int = 3072
+    image_size: int = 384
+    patch_size: int = 16
+
+    @property
+    def tokens(self) -> int:
+        """Patches of a picture, and one for the whole."""
+        return (self.image_size // self.patch_size) ** 2 + 1
+
+
+class _Tensor(Struct):
+    shape: list[int]
+
+
+def read_json(path: Path, kind: type[T]) -> T | None:
+    """The file decoded as `kind`, or None where there is no such file. Raises ValueError."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except msgspec.MsgspecError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def count_weights(folder: Path) -> int:
+    """Numbers in the folder's safetensors. Raises ValueError where there are none, or no such files."""
+    count = sum(map(_count, sorted(folder.glob("*.safetensors"))))
+    if count == 0:
+        raise ValueError(f"{folder} holds no *.safetensors weights")
+    return count
+
+
+def _count(path: Path) -> int:
+    with path.open("rb") as file:
+        head = file.read(8)
+        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
+        if not 0 < length <= _MAX_HEADER_BYTES:
+            raise ValueError(f"{path}: it is no safetensors file")
+        try:
+            tensors = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
+            shapes = [
+                msgspec.json.decode(raw, type=_Tensor).shape
+                for name, raw in tensors.items()
+                if name != "__metadata__"
+            ]
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def dtype_on(device: str, parameters: VisionParameters) -> str:
+    """What the model computes in on `device`."""
+    if parameters.dtype != "auto":
+        return parameters.dtype
+    return "float16" if device.startswith("cuda") else "float32"
+
+
+def batch_items(device: str, parameters: VisionParameters) -> int:
+    """Most pictures in one call on `device`."""
+    if parameters.batch_items != "auto":
+        return parameters.batch_items
+    return 32 if device.startswith("cuda") else 8
+
+
+def memory_bytes(folder: Path, vision: VisionConfig, device: str, parameters: VisionParameters) -> int:
+    """Estimated need of weights and of a full batch."""
+    number = DTYPE_BYTES[dtype_on(device, parameters)]
+    row = max(vision.intermediate_size, vision.hidden_size) * number
+    batch = batch_items("cuda" if device == "auto" else device, parameters)
+    return count_weights(folder) * number + batch * vision.tokens * row * _LIVE_ACTIVATIONS

@@ -1,0 +1,17 @@
+"""Pixels as the numbers that a network takes. Imports torch: for engines only."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from backends.vision.preprocessing import CHANNELS, Preprocessing
+
+
+def pixel_values(pixels: Sequence[bytes], how: Preprocessing, device: torch.device) -> torch.Tensor:
+    """[pictures, channels, height, width] in float32 on `device`, scaled and normalised."""
+    rows = np.frombuffer(b"".join(pixels), np.uint8).reshape(-1, how.height, how.width, CHANNELS)
+    values = torch.from_numpy(rows.copy()).to(device).permute(0, 3, 1, 2).to(torch.float32) * how.scale
+    mean = torch.tensor(how.mean, device=device).view(1, CHANNELS, 1, 1)
+    std = torch.tensor(how.std, device=device).view(1, CHANNELS, 1, 1)
+    return (values - mean) / std
