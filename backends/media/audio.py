@@ -14,6 +14,7 @@ from av.audio.resampler import AudioResampler
 from msgspec import Struct
 
 from backends.base import JobError
+from backends.media.announced import announced_s, is_cut, wav_is_cut
 from backends.media.opening import opened
 from backends.protocol import Blob
 
@@ -26,6 +27,8 @@ FORMATS = (
 """Demuxers that may be tried, by FFmpeg's names. Playlists (hls, concat, dash …) are not among them."""
 MAX_CHANNELS = 32
 _FLOAT_FORMATS = ("flt", "fltp", "dbl", "dblp")
+
+_CUT = "The recording is cut off: its header announces more sound than the file holds."
 
 Sink = Callable[[bytes], object]
 """Takes the next samples, little-endian int16."""
@@ -61,20 +64,27 @@ def decode(blob: Blob, limits: AudioLimits, sink: Sink) -> int:
 
 
 def _pieces(file: BinaryIO, limits: AudioLimits) -> Iterator[bytes]:
-    """Samples of the first audio stream, resampled."""
+    """Samples of the first audio stream, resampled. Raises JobError where the file ends before they do."""
+    if wav_is_cut(file):
+        raise _unusable(limits, _CUT)
     options = {"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "none"}
     try:
         with av.open(file, mode="r", options=options, metadata_errors="ignore") as container:
             if not container.streams.audio:
                 raise _unusable(limits, "The file holds no sound.")
             stream = container.streams.audio[0]
+            announced = announced_s(container, stream)
+            decoded_s = 0.0
             resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             for frame in _frames(container, stream):
                 _check(frame, limits)
+                decoded_s += frame.samples / frame.sample_rate
                 for part in resampler.resample(frame):
                     yield part.to_ndarray().astype("<i2", copy=False).tobytes()
             for part in resampler.resample(None):
                 yield part.to_ndarray().astype("<i2", copy=False).tobytes()
+            if is_cut(announced, decoded_s):
+                raise _unusable(limits, _CUT)
     except (av.FFmpegError, ValueError, EOFError) as error:
         raise _unusable(
             limits, "The file is no recording that can be decoded: it is damaged, or of an unknown format."

@@ -129,11 +129,34 @@ def test_what_is_no_recording(data: bytes) -> None:
     assert "/" not in error.message
 
 
-def test_a_header_that_claims_4_gb_costs_what_is_there() -> None:
+def test_a_wav_header_that_claims_more_than_there_is() -> None:
     data = bytearray(wav())
     struct.pack_into("<I", data, 4, 0xFFFFFFFF)
     struct.pack_into("<I", data, 40, 0xFFFFFFF0)
-    assert len(samples(Inline(bytes(data)))) == SAMPLE_RATE
+    for cut in (bytes(data), wav()[:20_000], wav()[:-1]):
+        assert "cut off" in refusal(Inline(cut)).message
+
+
+def test_a_wav_with_other_chunks_is_whole() -> None:
+    data = wav()
+    more = data[:36] + b"JUNK" + struct.pack("<I", 3) + b"abc\0" + data[36:]
+    assert len(samples(Inline(more))) == SAMPLE_RATE
+
+
+@pytest.mark.parametrize(
+    ("container", "codec"), [("aiff", "pcm_s16be"), ("au", "pcm_s16be"), ("webm", "libopus")]
+)
+def test_half_of_a_file(container: str, codec: str) -> None:
+    whole = encoded(container, codec, seconds=10.0)
+    assert len(samples(Inline(whole))) == pytest.approx(10 * SAMPLE_RATE, rel=0.01)
+    assert "cut off" in refusal(Inline(whole[: len(whole) // 2])).message
+
+
+@pytest.mark.parametrize("container", ["ogg", "mp3"])
+def test_half_of_a_stream_is_a_shorter_stream(container: str) -> None:
+    """Such files do not write their length down, or only perhaps."""
+    whole = encoded(container, {"ogg": "libopus", "mp3": "mp3"}[container], seconds=10.0)
+    assert 3 * SAMPLE_RATE < len(samples(Inline(whole[: len(whole) // 2]))) < 7 * SAMPLE_RATE
 
 
 def test_numbers_that_are_none() -> None:
