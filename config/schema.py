@@ -364,8 +364,8 @@ class WhisperParameters(Settings, frozen=True, kw_only=True):
     """A moment whose probability of speech is higher begins a stretch of speech."""
     vad_silence_ms: Annotated[int, Meta(ge=32, le=10_000)] = 160
     """Silence at which a recording may be cut."""
-    vad_padding_ms: Annotated[int, Meta(ge=0, le=5_000)] = 400
-    """Kept in front of and behind speech."""
+    vad_padding_ms: Annotated[int, Meta(ge=0, le=5_000)] = 1000
+    """Kept in front of and behind speech; less makes shorter windows and mishears words at their edges."""
 
 
 class ModelSpec(Settings, frozen=True, kw_only=True):

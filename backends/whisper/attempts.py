@@ -14,6 +14,8 @@ COMPRESSION_RATIO = 2.4
 """Above it a text repeats itself."""
 AVERAGE_LOGPROB = -1.0
 """Below it the model does not believe in its text."""
+SURE_LOGPROB = -0.6
+"""Below it what was heard in a short window does not count: the full window gives other texts there."""
 NO_SPEECH = 0.6
 """Above it, and with such a text, nobody was speaking: music and noise are not tried for long."""
 
@@ -53,8 +55,10 @@ def attempts(temperature: float | None, ladder: Sequence[float], short: bool) ->
 
 
 def enough(attempt: Attempt, score: Score) -> bool:
-    """True where no further hearing is needed. That nobody speaks, only the full window can say."""
-    return score.good and (attempt.full or not score.silent)
+    """True where no further hearing is needed. Of a short window only a text that the model is sure of
+    counts; that nobody speaks, or something unlikely, only the full window can say."""
+    sure = score.average_logprob >= SURE_LOGPROB and not score.silent
+    return score.good and (attempt.full or sure)
 
 
 def best(scores: Sequence[Score]) -> int:

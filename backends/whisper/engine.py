@@ -44,8 +44,10 @@ from backends.whisper.windows import (
 )
 from backends.whisper.words import Word, timed
 
-SCAN_SAMPLES = 60 * SAMPLE_RATE
-"""Scanned in one step, of all recordings together: about a third of a second of computing."""
+SCAN_SAMPLES = 240 * SAMPLE_RATE
+"""Scanned in one step, of all recordings together: a batch of full windows, about a second of computing."""
+_LEAST_REST = SAMPLE_RATE // 4
+"""Less speech than this behind a window's last word is no word."""
 
 
 class EngineSettings(Struct, frozen=True):
@@ -86,10 +88,13 @@ class _Scan:
         end = min(begin + samples, len(transcript.samples))
         spans = self._finder.feed(self._model.feed(transcript.samples[begin:end]))
         transcript.scanned_samples = end
+        transcript.speech += spans
         if not transcript.scanned:
             return self._packer.feed(spans)
+        last = self._finder.finish()
+        transcript.speech += last
         return [
-            *self._packer.feed([*spans, *self._finder.finish()]),
+            *self._packer.feed([*spans, *last]),
             *self._packer.finish(len(transcript.samples)),
         ]
 
@@ -308,8 +313,10 @@ class WhisperEngine(StepEngine[RecordingItem]):
         return cutting.cut(heard.tokens, vocabulary.first_timestamp, vocabulary.end, window.duration_s)
 
     def _follow(self, window: Window, rest_s: float) -> None:
-        """What the model did not get to is heard as a window of its own."""
+        """What the model did not get to is heard as a window of its own, if somebody speaks there."""
         span = Span(window.span.start + int(rest_s * SAMPLE_RATE), window.span.end)
+        if window.transcript.speech_in(span) < _LEAST_REST:
+            return
         window.transcript.insert_after(window, self._window(window.transcript, span))
 
     def _logprobs(self, heard: Heard) -> list[TokenLogprob]:

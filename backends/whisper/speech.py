@@ -15,6 +15,8 @@ FRAME_SAMPLES = 512
 """What one probability stands for: 32 ms."""
 WINDOW_SAMPLES = 30 * SAMPLE_RATE
 """The most that the model hears at once."""
+_LEAST_PADDING = SAMPLE_RATE * 4 // 10
+"""Kept beside speech that fills a window: more is kept only where nothing else needs the room."""
 
 
 class Span(Struct, frozen=True):
@@ -31,12 +33,16 @@ class SpeechSettings(Struct, frozen=True):
     """Speech goes on down to so much below the threshold."""
     silence_ms: int = 160
     """Silence that ends a stretch of speech."""
-    padding_ms: int = 400
-    """Kept in front of and behind speech."""
+    padding_ms: int = 1000
+    """Kept in front of and behind speech, where a window has room for it: the model was trained on sound that
+    was not trimmed, and mishears words at an edge."""
+    edge_ms: int = 3000
+    """Silence at a recording's ends that is left on, so that a clip is heard as it was recorded."""
     least_speech_ms: int = 90
     """Shorter stretches are clicks."""
-    max_gap_ms: int = 2000
-    """Stretches further apart than this are never in one window."""
+    max_gap_ms: int = 5000
+    """Stretches further apart than this are never in one window. Shorter gaps may hold speech that was too
+    quiet to be found."""
 
     def asked(self, activity: VoiceActivity | None) -> "SpeechSettings":
         """These settings with what a request says."""
@@ -47,6 +53,7 @@ class SpeechSettings(Struct, frozen=True):
             hysteresis=self.hysteresis,
             silence_ms=_or(activity.silence_duration_ms, self.silence_ms),
             padding_ms=_or(activity.prefix_padding_ms, self.padding_ms),
+            edge_ms=self.edge_ms if activity.prefix_padding_ms is None else 0,
             least_speech_ms=self.least_speech_ms,
             max_gap_ms=max(self.max_gap_ms, _or(activity.silence_duration_ms, 0)),
         )
@@ -64,7 +71,7 @@ class SpeechFinder:
         self._go_on = max(settings.threshold - settings.hysteresis, 0.01)
         self._silence = max(1, _frames(settings.silence_ms))
         self._least = _frames(settings.least_speech_ms)
-        self._most = max(2, (max_samples - 2 * _samples(settings.padding_ms)) // FRAME_SAMPLES)
+        self._most = max(2, (max_samples - 2 * _least_padding(settings)) // FRAME_SAMPLES)
         self._frame = 0
         self._start: int | None = None
         self._last_speech = 0
@@ -131,6 +138,8 @@ class WindowPacker:
 
     def __init__(self, settings: SpeechSettings, max_samples: int = WINDOW_SAMPLES) -> None:
         self._padding = _samples(settings.padding_ms)
+        self._edge = _samples(settings.edge_ms)
+        self._least_padding = _least_padding(settings)
         self._max_gap = _samples(settings.max_gap_ms)
         self._max_samples = max_samples
         self._open: Span | None = None
@@ -156,18 +165,27 @@ class WindowPacker:
             return []
         window = self._padded(self._open, length)
         self._open = None
+        if length - window.end <= self._edge and length - window.start <= self._max_samples:
+            window = Span(window.start, length)
         return [window]
 
     def _joins(self, window: Span, span: Span) -> bool:
         close = span.start - window.end <= self._max_gap
-        return close and span.end - window.start + 2 * self._padding <= self._max_samples
+        return close and span.end - window.start + 2 * self._least_padding <= self._max_samples
 
     def _padded(self, window: Span, limit: int) -> Span:
-        """With its padding, within what is not heard by the windows beside it."""
-        start = max(self._floor, window.start - self._padding)
-        end = min(limit, window.end + self._padding)
+        """With its padding, within its most samples and what is not heard by the windows beside it."""
+        padding = min(self._padding, (self._max_samples - (window.end - window.start)) // 2)
+        start = max(self._floor, window.start - padding)
+        if self._floor == 0 and start <= self._edge and window.end + padding <= self._max_samples:
+            start = 0
+        end = min(limit, window.end + padding)
         self._floor = end = min(end, start + self._max_samples)
         return Span(start, end)
+
+
+def _least_padding(settings: SpeechSettings) -> int:
+    return min(_samples(settings.padding_ms), _LEAST_PADDING)
 
 
 def _frames(milliseconds: int) -> int:

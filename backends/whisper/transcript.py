@@ -79,6 +79,8 @@ class Transcript:
         self.language = job.parameters.language
         self.language_probability = 1.0
         self.scanned_samples = 0
+        self.speech: list[Span] = []
+        """Stretches found so far, in order of time."""
         self.windows: list[Window] = []
         """In order of time."""
         self._left = 0
@@ -101,6 +103,11 @@ class Transcript:
     def sound(self, span: Span) -> npt.NDArray[np.float32]:
         """The samples of a window as numbers from -1 to 1."""
         return self.samples[span.start : span.end].astype(np.float32) / 32768.0
+
+    def speech_in(self, span: Span) -> int:
+        """Samples of speech in a stretch of what has been scanned."""
+        common = (min(span.end, one.end) - max(span.start, one.start) for one in self.speech)
+        return sum(length for length in common if length > 0)
 
     def open_windows(self) -> list[Window]:
         """Those that can be heard now. While the language is not known, only the first, which tells it."""

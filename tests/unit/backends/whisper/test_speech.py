@@ -91,8 +91,37 @@ def test_windows_hold_all_speech_once_in_order_and_fit(seed: int) -> None:
     assert all(any(w.start <= s.start and s.end <= w.end for w in windows) for s in spans)
 
 
-@pytest.mark.parametrize(("pause", "windows"), [(SECOND, 1), (3 * SECOND, 2)])
+@pytest.mark.parametrize(("pause", "windows"), [(SECOND, 1), (6 * SECOND, 2)])
 def test_a_long_silence_is_in_no_window(pause: int, windows: int) -> None:
     packer = WindowPacker(SETTINGS)
     done = packer.feed(found(frames((0.9, 50), (0.0, pause), (0.9, 50))))
     assert len([*done, *packer.finish(10**9)]) == windows
+
+
+def test_padding_gives_way_where_speech_fills_the_window() -> None:
+    """Speech of 28.5 s has 0.75 s on each side left, and a whole second beside shorter speech."""
+    for seconds, padding in ((28.5, 0.75), (10.0, 1.0)):
+        start = 5 * SAMPLE_RATE
+        packer = WindowPacker(SETTINGS)
+        packer.feed([Span(start, start + int(seconds * SAMPLE_RATE))])
+        (window,) = packer.finish(10**9)
+        assert window.start == start - int(padding * SAMPLE_RATE)
+        assert window.end - window.start == int((seconds + 2 * padding) * SAMPLE_RATE)
+
+
+@pytest.mark.parametrize(
+    ("length_s", "speech_s", "window_s"),
+    [(20, (2, 18), (0, 20)), (20, (9, 10), (8, 11)), (29, (3, 27), (0, 29)), (60, (2, 28), (0, 29))],
+)
+def test_a_clip_is_heard_as_it_was_recorded(
+    length_s: int, speech_s: tuple[int, int], window_s: tuple[int, int]
+) -> None:
+    packer = WindowPacker(SETTINGS)
+    packer.feed([Span(*(second * SAMPLE_RATE for second in speech_s))])
+    assert packer.finish(length_s * SAMPLE_RATE) == [Span(*(second * SAMPLE_RATE for second in window_s))]
+
+
+def test_a_request_that_says_how_much_silence_it_wants_gets_no_more() -> None:
+    packer = WindowPacker(SETTINGS.asked(VoiceActivity(prefix_padding_ms=500)))
+    packer.feed([Span(2 * SAMPLE_RATE, 4 * SAMPLE_RATE)])
+    assert packer.finish(5 * SAMPLE_RATE) == [Span(SAMPLE_RATE * 3 // 2, SAMPLE_RATE * 9 // 2)]
