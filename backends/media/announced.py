@@ -17,6 +17,8 @@ _TOLERATED_S = 0.5
 """Broken packets inside and rounded durations are no cut."""
 _HEADER = struct.Struct("<4sI")
 _MOST_CHUNKS = 1000
+_UNKNOWN_SIZE = 0xFFFFFFFF
+"""What a WAV says that is sent before its length is known, as the speech route and ffmpeg to a pipe do."""
 
 
 def wav_is_cut(file: BinaryIO) -> bool:
@@ -38,7 +40,7 @@ def _ends_within_chunk(file: BinaryIO) -> bool:
             return False
         name, size = _HEADER.unpack(header)
         if name == b"data":
-            return file.tell() + int(size) > length
+            return size != _UNKNOWN_SIZE and length - file.tell() < size * _TOLERATED
         file.seek(size + size % 2, os.SEEK_CUR)
     return False
 

@@ -71,6 +71,10 @@ class Ears(Struct, frozen=True):
     """Makes what finds speech in one recording: VoiceActivityModel."""
 
 
+_STREAMED_AT_ONCE = 2
+"""Windows of a streamed recording in one call: its text is to come while the rest is still to be heard."""
+
+
 class _Scan:
     """The search for speech in one recording."""
 
@@ -222,6 +226,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
             Candidate(window, self._key(window), transcript.job.priority, turn, transcript.arrival)
             for transcript in self._running
             for turn, window in enumerate(transcript.open_windows())
+            if turn < _STREAMED_AT_ONCE or not transcript.job.stream
         ]
         return choose(candidates, self._budget.rows)
 

@@ -125,7 +125,7 @@ async def test_a_killed_gateway_leaves_no_real_worker(tmp_path_factory: pytest.T
     with GatewayProcess.serving(starter_config(), tmp_path_factory.mktemp("killed")) as gateway:
         gateway.wait_until_ready()
         family = gateway.family()
-        assert len(family) == 4, "two workers and their helpers"
+        assert len(family) == 6, "three workers and their helpers"
         gateway.process.kill()
         gateway.process.wait()
         wait_for(lambda: not any(map(alive, family)), 2)
