@@ -40,7 +40,7 @@ def _ends_within_chunk(file: BinaryIO) -> bool:
             return False
         name, size = _HEADER.unpack(header)
         if name == b"data":
-            return size != _UNKNOWN_SIZE and length - file.tell() < size * _TOLERATED
+            return size != _UNKNOWN_SIZE and length - file.tell() < int(size) * _TOLERATED
         file.seek(size + size % 2, os.SEEK_CUR)
     return False
 
