@@ -43,7 +43,9 @@ def joinable(
             break
         ahead = [other for other in (*running, *chosen) if other.held < other.length - 1]
         shared = max((_shared(row, other) for other in ahead), default=0)
-        if shared < _WORTH_WAITING or shared - reusable(row) < _WORTH_WAITING:
+        # Of a whole prompt nothing is gained by computing a part of it beside the other.
+        worth = _WORTH_WAITING if shared < row.length - 1 else 1
+        if shared < _WORTH_WAITING or shared - reusable(row) < worth:
             chosen.append(row)
     return chosen
 

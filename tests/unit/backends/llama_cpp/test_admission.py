@@ -49,7 +49,13 @@ def test_who_begins_like_one_that_joins_now_waits_too() -> None:
 def test_a_beginning_that_is_computed_is_not_waited_for() -> None:
     same = R([*LONG[:40], 7])
     assert joinable([same], [R(LONG, held=99)], 4, nothing) == [same]
-    assert joinable([same], [R(LONG, held=35)], 4, lambda _: 35) == [same]
+    more = R([*LONG[:40], *[7] * 10])
+    assert joinable([more], [R(LONG, held=35)], 4, lambda _: 35) == [more]
+
+
+def test_the_last_piece_of_the_same_prompt_is_waited_for() -> None:
+    running, same = R(LONG, held=80), R(LONG)
+    assert joinable([same], [running], 4, lambda _: 80) == []
 
 
 def test_a_short_common_beginning_is_not_waited_for() -> None:
