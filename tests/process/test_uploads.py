@@ -161,7 +161,10 @@ def test_a_storm_of_given_up_uploads_leaves_nothing(gateway: Server) -> None:
         for done in [pool.submit(abandon, gateway, number) for number in range(300)]:
             done.result()
     wait_for(lambda: gateway.left() == [] and gateway.running("parrot") == 0, 15)
-    assert not [file for file in psutil.Process(gateway.process.pid).open_files() if "upload-" in file.path]
+    process = psutil.Process(
+        gateway.process.pid
+    )  # files are closed on a thread, after they have been removed
+    wait_for(lambda: not [file for file in process.open_files() if "upload-" in file.path], 5)
     test_the_largest_upload_is_heard(gateway)
 
 
