@@ -56,8 +56,10 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
 
 def test_a_turn_is_heard_told_and_transcribed_while_it_is_spoken(gateway: GatewayProcess) -> None:
     with live(gateway) as session:
-        speak(session, *SECOND)
-        events = session.until("conversation.item.input_audio_transcription.completed")
+        speak(session, *SECOND[:2])
+        events = session.until("conversation.item.input_audio_transcription.delta")
+        speak(session, *SECOND[2:])
+        events += session.until("conversation.item.input_audio_transcription.completed")
         names = kinds(events)
         deltas = [event["delta"] for event in events if event["type"].endswith(".delta")]
         assert names[0] == "input_audio_buffer.speech_started"
