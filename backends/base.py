@@ -125,7 +125,7 @@ class SessionEngine(StepEngine[P]):
 
     @abstractmethod
     def backlog_bytes(self, job_id: str) -> int:
-        """Audio of this session that was taken and not yet listened to, and that of turns that wait to be
+        """Audio of a session that was taken and not yet listened to, and that of turns that wait to be
         transcribed: as it grows the client is slowed down."""
 
 

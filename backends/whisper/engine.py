@@ -48,6 +48,8 @@ SCAN_SAMPLES = 240 * SAMPLE_RATE
 """Scanned in one step, of all recordings together: a batch of full windows, about a second of computing."""
 _LEAST_REST = SAMPLE_RATE // 4
 """Less speech than this behind a window's last word is no word."""
+_STREAMED_AT_ONCE = 2
+"""Windows of a streamed recording in one call: its text is to come while the rest is still to be heard."""
 
 
 class EngineSettings(Struct, frozen=True):
@@ -69,10 +71,6 @@ class Ears(Struct, frozen=True):
     """Sound to log-mel features, [mel bands, frames]."""
     voice_activity: Any
     """Makes what finds speech in one recording: VoiceActivityModel."""
-
-
-_STREAMED_AT_ONCE = 2
-"""Windows of a streamed recording in one call: its text is to come while the rest is still to be heard."""
 
 
 class _Scan:
@@ -205,13 +203,10 @@ class WhisperEngine(StepEngine[RecordingItem]):
             scan = scans.pop(0)
             before = scan.transcript.scanned_samples
             for span in scan.advance(min(left, SCAN_SAMPLES // 4)):
-                self._add_window(scan.transcript, span)
+                scan.transcript.add(self._window(scan.transcript, span))
             left -= max(1, scan.transcript.scanned_samples - before)
             if not scan.transcript.scanned:
                 scans.append(scan)
-
-    def _add_window(self, transcript: Transcript, span: Span) -> None:
-        transcript.add(self._window(transcript, span))
 
     def _window(self, transcript: Transcript, span: Span) -> Window:
         short = self._frames(span) < FULL_FRAMES

@@ -63,12 +63,8 @@ class Model(Protocol):
 class Hearing:
     """Encoded windows: heard once, asked about as often as needed."""
 
-    def __init__(
-        self, model: Model, vocabulary: Vocabulary, decoding: Decoding, only_language: str = ""
-    ) -> None:
-        """`only_language`: of a model that knows one, and so cannot find out which it is."""
+    def __init__(self, model: Model, vocabulary: Vocabulary, decoding: Decoding) -> None:
         self._model = model
-        self._only_language = only_language
         self._vocabulary = vocabulary
         self._decoding = decoding
 
@@ -83,8 +79,6 @@ class Hearing:
 
     def languages(self, encoded: Any) -> list[tuple[str, float]]:
         """The likeliest language of each window, and how likely."""
-        if self._only_language:
-            return [(self._only_language, 1.0)] * encoded.shape[0]
         found = self._model.detect_language(encoded)
         return [(ranked[0][0].strip("<|>"), float(ranked[0][1])) for ranked in found]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-from backends.base import JobError, SessionEngine, StepEngine
+from backends.base import SessionEngine, StepEngine
 from backends.listening.listener import Listener
 from backends.listening.listeners import Listeners
 from backends.listening.stable import StableText
@@ -31,9 +31,8 @@ from backends.protocol import (
     TurnText,
 )
 from backends.whisper.live_audio import SpeechModel, WhisperEar
-from backends.whisper.prepare import RecordingItem
+from backends.whisper.prepare import RecordingItem, checked_prompt
 from backends.whisper.speech import SAMPLE_RATE
-from backends.whisper.vocabulary import PROMPT_TOKENS
 
 LONGEST_TURN_S = 28.0
 """Speech without a pause is cut here, so that the model hears a turn at once."""
@@ -136,10 +135,7 @@ class LiveWhisper(SessionEngine[RecordingItem]):
 
     def _check(self, parameters: SessionParameters) -> None:
         """Raises JobError for what this model cannot be told."""
-        count = len(self._prompt_tokens(parameters.prompt))
-        if count > PROMPT_TOKENS:
-            message = f"The prompt has {count} tokens; at most {PROMPT_TOKENS} are taken."
-            raise JobError(message, param="prompt")
+        checked_prompt(self._prompt_tokens(parameters.prompt))
 
     # --- one step -----------------------------------------------------------------------------------------
 

@@ -28,8 +28,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     kind, _, number = device.partition(":")
     model = _open(folder, parameters, kind, int(number or 0))
     vocabulary = Vocabulary(folder, facts.multilingual)
-    decoding = Decoding(parameters.beam_size, parameters.best_of)
-    hearing = Hearing(model.model, vocabulary, decoding, "" if facts.multilingual else facts.languages[0])
+    hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
     batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
     engine = WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),

@@ -49,7 +49,7 @@ class WhisperPreparer(Preparer[RecordingItem]):
         if not isinstance(parameters, TranscribeParameters):
             raise JobError("This model only transcribes.", param="model")
         self._check(job, parameters)
-        prompt = self._prompt(parameters.prompt)
+        prompt = checked_prompt(self._vocabulary.prompt(parameters.prompt))
         items: list[RecordingItem] = []
         try:
             for item in job.items:
@@ -77,15 +77,6 @@ class WhisperPreparer(Preparer[RecordingItem]):
         if parameters.seed is not None:
             raise JobError("This model draws without a seed.", param="seed")
 
-    def _prompt(self, text: str) -> list[int]:
-        tokens = self._vocabulary.prompt(text)
-        if len(tokens) > PROMPT_TOKENS:
-            raise JobError(
-                f"The prompt has {len(tokens)} tokens; at most {PROMPT_TOKENS} are taken.",
-                param="prompt",
-            )
-        return tokens
-
     def _recording(self, media: Media, prompt: list[int]) -> RecordingItem:
         spool = _Spool()
         try:
@@ -93,6 +84,15 @@ class WhisperPreparer(Preparer[RecordingItem]):
             return spool.item(samples, prompt)
         finally:
             spool.close()
+
+
+def checked_prompt(tokens: list[int]) -> list[int]:
+    """The tokens of a prompt, if the model takes so many. Raises JobError."""
+    if len(tokens) > PROMPT_TOKENS:
+        raise JobError(
+            f"The prompt has {len(tokens)} tokens; at most {PROMPT_TOKENS} are taken.", param="prompt"
+        )
+    return tokens
 
 
 class _Spool:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from backends.protocol import (
     Job,
@@ -130,7 +131,7 @@ class Transcript:
             if window.segments is None:
                 break
             for segment in window.segments:
-                segments.append(_numbered(segment, len(self._segments) + len(segments)))
+                segments.append(replace(segment, id=len(self._segments) + len(segments)))
             logprobs += window.logprobs
             self._left += 1
         self._segments += segments
@@ -147,22 +148,6 @@ class Transcript:
             language_probability=self.language_probability if self.language else 0.0,
             logprobs=self._logprobs,
         )
-
-
-def _numbered(segment: TranscriptSegment, number: int) -> TranscriptSegment:
-    return TranscriptSegment(
-        number,
-        segment.start_s,
-        segment.end_s,
-        segment.text,
-        segment.seek,
-        segment.tokens,
-        segment.temperature,
-        segment.avg_logprob,
-        segment.compression_ratio,
-        segment.no_speech_prob,
-        segment.words,
-    )
 
 
 def segment(
