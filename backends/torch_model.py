@@ -4,7 +4,6 @@ Nothing of a model's folder is run, no pickle is opened and nothing is downloade
 `load`: torch and transformers take seconds.
 """
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from transformers.utils import logging as transformers_logging
 
 from backends.base import OutOfMemory
+from backends.cores import own_cores
 
 
 class NotFinite(ArithmeticError):
@@ -47,10 +47,7 @@ def read_model(kind: Any, folder: Path, dtype: str, may_lack: Sequence[str] = ()
 
 def use_threads(n_threads: int | Literal["auto"]) -> None:
     """Compute with so many threads; auto: this process's cores."""
-    if n_threads == "auto":
-        affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-        n_threads = len(affinity(0)) if affinity else os.cpu_count() or 1
-    torch.set_num_threads(n_threads)
+    torch.set_num_threads(own_cores() if n_threads == "auto" else n_threads)
 
 
 @contextmanager

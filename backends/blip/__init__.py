@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BlipBackend", "BlipItem"]
 
-RUNTIME_BYTES = 400 * 1024 * 1024
-"""What torch and transformers take before any weights, measured on Linux x86-64."""
-
 
 class BlipBackend(Backend[BlipItem]):
     """Raises ValueError for a folder that holds no BLIP captioner."""
@@ -43,13 +40,12 @@ class BlipBackend(Backend[BlipItem]):
         if self.spec.tasks != ["caption"]:
             raise ValueError(f"{self.spec.name}: a BLIP model does 'caption' and nothing else")
         facts = self.facts()
-        needed = memory_bytes(self.weights, facts.vision, self.spec.device, self.parameters)
         return Description(
             tasks=["caption"],
             parameters=["prompt", "max_tokens"],
             context_length=facts.positions,
             vocabulary_size=facts.vocabulary_size,
-            memory_bytes=RUNTIME_BYTES + needed,
+            memory_bytes=memory_bytes(self.weights, facts.vision, self.spec.device, self.parameters),
             licence=self.spec.licence or "",
             details={
                 "architecture": "BlipForConditionalGeneration",

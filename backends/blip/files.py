@@ -4,7 +4,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from backends.vision.files import VisionConfig, read_json
+from backends.model_folder import read_config
+from backends.vision.files import VisionConfig
 from backends.vision.preprocessing import Preprocessing, read_preprocessing
 from config.schema import BlipParameters
 
@@ -41,9 +42,7 @@ class BlipFacts(Struct, frozen=True):
 
 def read_facts(folder: Path, parameters: BlipParameters) -> BlipFacts:
     """Raises ValueError naming the file and what is wrong with it."""
-    config = read_json(folder / "config.json", _Config)
-    if config is None:
-        raise ValueError(f"{folder} holds no config.json: it is no transformers model folder")
+    config = read_config(folder, _Config)
     architecture = (config.architectures or [config.model_type])[0]
     if config.model_type != "blip" or architecture != ARCHITECTURE:
         raise ValueError(f"{folder / 'config.json'}: {architecture} is not supported, only {ARCHITECTURE}")

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ClipBackend", "ClipItem"]
 
-RUNTIME_BYTES = 400 * 1024 * 1024
-"""What torch and transformers take before any weights, measured on Linux x86-64."""
-
 
 class ClipBackend(Backend[ClipItem]):
     """Raises ValueError for a folder that holds no CLIP model."""
@@ -45,14 +42,13 @@ class ClipBackend(Backend[ClipItem]):
         if self.parameters.label_template.count("{}") != 1:
             raise ValueError("label_template must hold '{}' once, where the label goes")
         facts = self.facts()
-        needed = memory_bytes(self.weights, facts.vision, self.spec.device, self.parameters)
         return Description(
             tasks=[*self.spec.tasks],
             parameters=["prompt", "image"],
             context_length=facts.positions,
             dimensions=facts.dimensions,
             vocabulary_size=facts.vocabulary_size,
-            memory_bytes=RUNTIME_BYTES + needed,
+            memory_bytes=memory_bytes(self.weights, facts.vision, self.spec.device, self.parameters),
             licence=self.spec.licence or "",
             details={
                 "architecture": "CLIPModel",

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from msgspec import Struct, field
 
-from backends.vision.files import VisionConfig, read_json
+from backends.model_folder import read_config
+from backends.vision.files import VisionConfig
 from backends.vision.preprocessing import Preprocessing, read_preprocessing
 
 
@@ -40,9 +41,7 @@ class ClipFacts(Struct, frozen=True):
 
 def read_facts(folder: Path) -> ClipFacts:
     """Raises ValueError naming the file and what is wrong with it."""
-    config = read_json(folder / "config.json", _Config)
-    if config is None:
-        raise ValueError(f"{folder} holds no config.json: it is no transformers model folder")
+    config = read_config(folder, _Config)
     if config.model_type != "clip":
         raise ValueError(f"{folder / 'config.json'}: {config.model_type} is not supported, only clip")
     text = config.text_config

@@ -1,7 +1,5 @@
 """Loads the weights and makes the engine: device, context size and threads are decided here."""
 
-import math
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -10,6 +8,7 @@ from typing import Any
 
 from backends.base import OutOfMemory
 from backends.chat.answer import AnswerFormat
+from backends.cores import usable_cores
 from backends.llama_cpp.adapters import Adapters
 from backends.llama_cpp.cache import Cache
 from backends.llama_cpp.devices import gpu_layers
@@ -205,15 +204,3 @@ def context_params(sizes: Sizes, parameters: LlamaCppParameters, spec: ModelSpec
     params.kv_unified = not sizes.partitioned
     params.no_perf = True
     return params
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and the quota of its cgroup."""
-    affinity = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    cores = len(affinity)
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        cores = min(cores, math.ceil(int(quota) / int(period)))
-    except (OSError, ValueError):
-        pass  # no cgroup, or no quota ("max")
-    return max(cores, 1)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backends.base import Backend
+from backends.cores import own_cores
 from backends.piper.files import PiperFiles
 from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire, SpeechPreparer
-from backends.speech.settings import aliases, cores, description, threads
+from backends.speech.settings import aliases, description, threads
 from config.schema import ModelSpec, PiperParameters
 
 if TYPE_CHECKING:
@@ -60,5 +61,5 @@ class PiperBackend(Backend[SpeechItem]):
         from backends.piper.voice import PiperVoice
         from backends.speech.engine import SpeechEngine
 
-        voice = PiperVoice(self.files, threads(self.parameters, auto=cores()))
+        voice = PiperVoice(self.files, threads(self.parameters, auto=own_cores()))
         return SpeechEngine(voice, self.parameters.max_streams)

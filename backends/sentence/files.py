@@ -8,17 +8,15 @@ holds the pooling's settings, `sentence_bert_config.json` and `tokenizer_config.
 """
 
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-import msgspec
 from msgspec import Struct
 
+from backends.model_folder import DTYPE_BYTES, read_config, read_json
 from config.schema import SentenceParameters
 
 Pooling = Literal["mean", "cls"]
-T = TypeVar("T")
 
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 STAGES = {"Transformer", "Pooling", "Normalize"}
 """Stages of modules.json that the engine computes; any other (Dense, LSTM …) changes the vectors."""
 OFFSET_POSITIONS = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl", "longformer"}
@@ -77,13 +75,11 @@ def batch_tokens(parameters: SentenceParameters, device: str) -> int:
 
 def read_facts(folder: Path, parameters: SentenceParameters) -> ModelFacts:
     """The facts of the model in `folder`. Raises ValueError naming the file and what is wrong with it."""
-    config = _read(folder / "config.json", _ModelConfig)
-    if config is None:
-        raise ValueError(f"{folder} holds no config.json: it is no transformers model folder")
+    config = read_config(folder, _ModelConfig)
     _check_stages(folder)
     bytes_per_number = DTYPE_BYTES[parameters.dtype]
     row_bytes = max(config.intermediate_size, config.hidden_size) * bytes_per_number
-    sentence = _read(folder / "sentence_bert_config.json", _SentenceConfig) or _SentenceConfig()
+    sentence = read_json(folder / "sentence_bert_config.json", _SentenceConfig) or _SentenceConfig()
     return ModelFacts(
         architecture=(config.architectures or [config.model_type])[0],
         dimensions=config.hidden_size,
@@ -97,18 +93,8 @@ def read_facts(folder: Path, parameters: SentenceParameters) -> ModelFacts:
     )
 
 
-def _read(path: Path, kind: type[T]) -> T | None:
-    """The file decoded as `kind`, or None where there is no such file."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path}: {error}") from error
-
-
 def _check_stages(folder: Path) -> None:
-    for stage in _read(folder / "modules.json", list[_Stage]) or []:
+    for stage in read_json(folder / "modules.json", list[_Stage]) or []:
         kind = stage.type.rpartition(".")[2]
         if kind not in STAGES:
             raise ValueError(f"{folder / 'modules.json'}: a {kind} stage is not supported")
@@ -122,7 +108,7 @@ def _pooling(folder: Path, parameters: SentenceParameters) -> Pooling:
     if parameters.pooling != "auto":
         return parameters.pooling
     path = folder / "1_Pooling" / "config.json"
-    settings: dict[str, Any] = _read(path, dict[str, Any]) or {}
+    settings: dict[str, Any] = read_json(path, dict[str, Any]) or {}
     prefix = "pooling_mode_"
     chosen = sorted(key.removeprefix(prefix) for key, on in settings.items() if key.startswith(prefix) and on)
     kinds = {"cls_token": "cls", "cls": "cls", "mean_tokens": "mean", "mean": "mean"}
@@ -141,7 +127,7 @@ def _max_tokens(folder: Path, config: _ModelConfig, parameters: SentenceParamete
     positions = config.max_position_embeddings
     if config.model_type in OFFSET_POSITIONS:
         positions -= (config.pad_token_id or 0) + 1
-    tokenizer = _read(folder / "tokenizer_config.json", _TokenizerConfig) or _TokenizerConfig()
+    tokenizer = read_json(folder / "tokenizer_config.json", _TokenizerConfig) or _TokenizerConfig()
     limits = [limit for limit in (positions, tokenizer.model_max_length) if limit and 0 < limit < 1e9]
     allowed = int(min(limits, default=0))
     if parameters.max_tokens == "auto":

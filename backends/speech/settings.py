@@ -1,6 +1,5 @@
 """What the settings of all voice backends have in common, made into what preparers and descriptions need."""
 
-import os
 from collections.abc import Sequence
 
 from backends.protocol import Description
@@ -24,12 +23,6 @@ def aliases(settings: SpeechParameters, voices: list[str]) -> dict[str, str]:
 
 def threads(settings: SpeechParameters, auto: int) -> int:
     return auto if settings.n_threads == "auto" else settings.n_threads
-
-
-def cores() -> int:
-    """Of this process."""
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def description(

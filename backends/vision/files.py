@@ -7,16 +7,15 @@ many bytes of JSON that say of each tensor its type and shape; then the numbers.
 import math
 import struct
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
+from backends.model_folder import DTYPE_BYTES
 from config.schema import VisionParameters
 
-T = TypeVar("T")
-
-DTYPE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+RUNTIME_BYTES = 400 * 1024 * 1024
+"""What torch and transformers take before any weights, measured on Linux x86-64."""
 _MAX_HEADER_BYTES = 100_000_000
 _LIVE_ACTIVATIONS = 6
 """Intermediate-sized rows alive at once in a layer."""
@@ -38,16 +37,6 @@ class VisionConfig(Struct):
 
 class _Tensor(Struct):
     shape: list[int]
-
-
-def read_json(path: Path, kind: type[T]) -> T | None:
-    """The file decoded as `kind`, or None where there is no such file. Raises ValueError."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 def count_weights(folder: Path) -> int:
@@ -91,8 +80,9 @@ def batch_items(device: str, parameters: VisionParameters) -> int:
 
 
 def memory_bytes(folder: Path, vision: VisionConfig, device: str, parameters: VisionParameters) -> int:
-    """Estimated need of weights and of a full batch."""
+    """Estimated need of the libraries, the weights and a full batch."""
     number = DTYPE_BYTES[dtype_on(device, parameters)]
     row = max(vision.intermediate_size, vision.hidden_size) * number
     batch = batch_items("cuda" if device == "auto" else device, parameters)
-    return count_weights(folder) * number + batch * vision.tokens * row * _LIVE_ACTIVATIONS
+    activations = batch * vision.tokens * row * _LIVE_ACTIVATIONS
+    return RUNTIME_BYTES + count_weights(folder) * number + activations

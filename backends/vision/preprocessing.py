@@ -10,7 +10,7 @@ from pathlib import Path
 from msgspec import Struct
 from PIL import Image
 
-from backends.vision.files import read_json
+from backends.model_folder import read_json
 
 CHANNELS = 3
 

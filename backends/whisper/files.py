@@ -9,8 +9,9 @@ vocabulary, and for models with other features than 80 mel bands `preprocessor_c
 from pathlib import Path
 from typing import TypeVar
 
-import msgspec
 from msgspec import Struct
+
+from backends.model_folder import read_json
 
 T = TypeVar("T")
 _MEL_BANDS = 80
@@ -75,9 +76,7 @@ _MULTILINGUAL_END = 50257
 
 
 def _read(path: Path, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
-    except FileNotFoundError:
-        raise ValueError(f"{path.parent} holds no {path.name}") from None
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"{path}: {error}") from error
+    found = read_json(path, kind)
+    if found is None:
+        raise ValueError(f"{path.parent} holds no {path.name}")
+    return found

@@ -3,13 +3,13 @@
 Owns the choice of device, number format and threads.
 """
 
-import os
 from pathlib import Path
 
 import ctranslate2
 from faster_whisper import WhisperModel
 
 from backends.base import OutOfMemory
+from backends.cores import own_cores
 from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
 from backends.whisper.files import ModelFacts
 from backends.whisper.hearing import Decoding, Hearing
@@ -63,7 +63,7 @@ def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -
             device=kind,
             device_index=number,
             compute_type=compute_type,
-            cpu_threads=_threads(parameters),
+            cpu_threads=own_cores() if parameters.n_threads == "auto" else parameters.n_threads,
             num_workers=1,
             local_files_only=True,
         )
@@ -71,10 +71,3 @@ def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -
         if "out of memory" in str(error).lower():
             raise OutOfMemory(str(error)) from error
         raise ValueError(f"{folder}: {error}") from error
-
-
-def _threads(parameters: WhisperParameters) -> int:
-    if parameters.n_threads != "auto":
-        return parameters.n_threads
-    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

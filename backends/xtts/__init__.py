@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from backends.base import Backend
+from backends.cores import own_cores
 from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire
-from backends.speech.settings import aliases, cores, description, threads
+from backends.speech.settings import aliases, description, threads
 from backends.xtts.files import Checkpoint, languages, recordings
 from backends.xtts.prepare import XttsPreparer
 from config.schema import ModelSpec, XttsParameters
@@ -72,7 +73,7 @@ class XttsBackend(Backend[SpeechItem]):
         from backends.xtts.model import load_model
         from backends.xtts.voice import Sampling, XttsVoice
 
-        model = load_model(self.checkpoint, self.sha256, device, threads(self.parameters, auto=cores()))
+        model = load_model(self.checkpoint, self.sha256, device, threads(self.parameters, auto=own_cores()))
         folder = self.parameters.latents_dir or Path(self.parameters.voices_dir) / ".latents"
         cache = LatentsCache(Path(folder), model, self.sha256)
         latents = {name: cache.of(files) for name, files in self.recordings.items()}

@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.base import BatchEngine, OutOfMemory
+from backends.cores import usable_cores
 from backends.llama_cpp.backend import PreparedPrompt
 from backends.llama_cpp.batch import Batch
 from backends.llama_cpp.embedding.facts import EmbeddingFacts
 from backends.llama_cpp.library import C
-from backends.llama_cpp.load import FLASH_ATTENTION, model_settings, usable_cores
+from backends.llama_cpp.load import FLASH_ATTENTION, model_settings
 from backends.llama_cpp.model import Context, Model, TokenArray, open_model
 from backends.protocol import EmbeddingResult, Result
 from config.schema import LlamaCppEmbeddingParameters, ModelSpec
