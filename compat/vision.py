@@ -7,7 +7,7 @@ configuration.
 from array import array
 from collections.abc import Sequence
 from sys import byteorder
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -21,7 +21,8 @@ from backends.protocol import (
     Media,
 )
 from compat.decoding import convert, decode
-from compat.errors import InvalidRequest, invalid, missing
+from compat.errors import invalid, missing
+from compat.forms import form_tree
 from compat.openai.answers import encode
 from compat.openai.sampling import Count, require
 from compat.pictures import read_pictures
@@ -124,15 +125,7 @@ def read_classify(body: bytes) -> tuple[ClassifyForm, list[Media]]:
 
 def read_vision_form(texts: Sequence[tuple[str, str]], kind: type[F]) -> F:
     """The request in a form's text parts. Raises InvalidRequest."""
-    tree: dict[str, Any] = {}
-    for name, text in texts:
-        if name.removesuffix("[]") == "labels":
-            tree.setdefault("labels", []).append(text)
-        elif name in tree:
-            raise InvalidRequest(f"'{name}' is given twice.", name, "duplicate_parameter")
-        else:
-            tree[name] = text
-    return convert(tree, kind)
+    return convert(form_tree(texts, ("labels",)), kind)
 
 
 def pictures_in(image: str | None, images: list[str] | None) -> list[Media]:

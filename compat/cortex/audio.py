@@ -21,13 +21,13 @@ from backends.protocol import (
     TranscriptionResult,
 )
 from compat.decoding import convert, decode
+from compat.forms import form_tree
 from compat.openai.answers import Answer, encode
 from compat.openai.raw import ABSENT
 from compat.openai.speech import SpeechRequest, Speed, speak_parameters
 from compat.openai.transcription import (
     TranscriptForm,
     TranscriptionRequest,
-    form_tree,
     transcribe_parameters,
 )
 

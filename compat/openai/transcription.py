@@ -6,14 +6,15 @@ Owns the request's shape and its translation. Must not know HTTP, the engine or 
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
 from backends.protocol import Description, TranscribeParameters, VoiceActivity
 from compat.decoding import convert, decode_part
-from compat.errors import InvalidRequest, invalid, missing, unsupported
+from compat.errors import invalid, unsupported
+from compat.forms import form_tree
 from compat.openai.sampling import require
 
 TranscriptFormat = Literal["json", "text", "srt", "vtt", "verbose_json"]
@@ -78,24 +79,7 @@ _vad = msgspec.json.Decoder(ServerVad)
 
 def read_transcription(texts: Sequence[tuple[str, str]]) -> TranscriptionRequest:
     """The request in a form's text parts. Raises InvalidRequest."""
-    return convert(form_tree(texts), TranscriptionRequest)
-
-
-def form_tree(texts: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Text parts by name. Raises InvalidRequest for a name that stands twice and is no list's."""
-    tree: dict[str, Any] = {}
-    for sent, text in texts:
-        name, _, key = sent.removesuffix("]").partition("[")
-        into, at = tree, sent
-        if name in _LISTS and not key:
-            tree.setdefault(name, []).append(text)
-            continue
-        if name == "chunking_strategy" and key:
-            into, at = tree.setdefault(name, {}), key
-        if not isinstance(into, dict) or at in into:
-            raise InvalidRequest(f"'{sent}' is given twice.", sent, "duplicate_parameter")
-        into[at] = text
-    return tree
+    return convert(form_tree(texts, _LISTS, objects=("chunking_strategy",)), TranscriptionRequest)
 
 
 def transcript_form(request: TranscriptionRequest, task: TranscribeTask) -> TranscriptForm:
@@ -171,9 +155,3 @@ def _voice_activity(strategy: ServerVad | str | None) -> VoiceActivity | None:
         raise invalid("chunking_strategy", "give 'auto' or a 'server_vad' object.")
     vad = decode_part(strategy.encode(), _vad, "chunking_strategy") if isinstance(strategy, str) else strategy
     return VoiceActivity(vad.threshold, vad.prefix_padding_ms, vad.silence_duration_ms)
-
-
-def require_file(files: object, name: str) -> None:
-    """Raises InvalidRequest where the form has no such file."""
-    if not files:
-        raise missing(name)

@@ -4,12 +4,13 @@ from backends.protocol import (
     AudioDelta,
     Delta,
     EmbeddingResult,
+    Failed,
     Finished,
     GenerationResult,
     ItemDone,
     Output,
+    Requeue,
     Result,
-    SessionOutput,
     SessionParameters,
     Started,
     TranscriptDelta,
@@ -49,10 +50,6 @@ class OpenJob:
 
     def deliver(self, output: Output, now: float) -> None:
         """Hand an output to the stream and note the time."""
-        if isinstance(output, SessionOutput):
-            if isinstance(self.stream, SessionStream):
-                self.stream.hear(output)
-            return
         match output:
             case Delta():
                 if self._last_at:
@@ -72,6 +69,11 @@ class OpenJob:
                 self.stream.push(output)
             case Started():
                 self._started_at = now
+            case Failed() | Requeue():
+                pass  # the scheduler's affair
+            case _:
+                if isinstance(self.stream, SessionStream):
+                    self.stream.hear(output)
 
     def times(self, now: float) -> JobTimes:
         """Once it has ended."""

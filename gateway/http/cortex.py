@@ -41,7 +41,7 @@ def cortex_chat_route(services: Services) -> HTTPRouteHandler:
     )
     async def cortex_chat(request: Request[Any, Any, Any]) -> ASGIApp:
         body = await read_json(request, services.config, decode_cortex_chat)
-        spec = services.model_for(body.model, "generate") if body.model else services.first_chat_model()
+        spec = services.model_or_first(body.model, "generate")
         with until_disconnect(request.receive):
             chat = cortex_conversation(body)
             parameters = cortex_parameters(body, await services.engine.description(spec.name))

@@ -18,7 +18,6 @@ from compat.cortex.audio import (
     render_cortex_transcript,
 )
 from compat.openai.speech import MEDIA_TYPES, speech_item
-from compat.openai.transcription import require_file
 from gateway.http.answer import Answer
 from gateway.http.audio_stream import open_audio
 from gateway.http.body import read_json
@@ -26,7 +25,7 @@ from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import single
 from gateway.http.openapi.operation import documented
 from gateway.http.services import Services, new_answer
-from gateway.http.transcription import FILE, recording
+from gateway.http.transcription import FILE
 from gateway.http.uploads import read_form
 
 
@@ -47,18 +46,12 @@ def cortex_audio_routes(services: Services) -> list[HTTPRouteHandler]:
         upload = await read_form(request, services.config, services.spool, FILE)
         with until_disconnect(request.receive):
             body = read_cortex_transcribe(upload.texts)
-            require_file(upload.files, "file")
-            spec = (
-                services.model_for(body.model, "transcribe")
-                if body.model
-                else services.first_model("transcribe")
-            )
+            recording = upload.media("file")
+            spec = services.model_or_first(body.model, "transcribe")
             description = await services.description(spec, "transcribe")
             parameters = cortex_transcribe_parameters(body, spec.name, description)
             answer = new_answer("transcript", spec)
-            stream = services.submit(
-                request.scope, answer, "transcribe", parameters, [recording(upload.files)]
-            )
+            stream = services.submit(request.scope, answer, "transcribe", parameters, [recording])
             return Answer(render_cortex_transcript(answer, await single(stream, TranscriptionResult)))
 
     @post(
@@ -76,7 +69,7 @@ def cortex_audio_routes(services: Services) -> list[HTTPRouteHandler]:
     async def cortex_speak(request: Request[Any, Any, Any]) -> ASGIApp:
         config = services.config
         body = await read_json(request, config, decode_cortex_speak)
-        spec = services.model_for(body.model, "speak") if body.model else services.first_model("speak")
+        spec = services.model_or_first(body.model, "speak")
         with until_disconnect(request.receive):
             item = speech_item(body.text, "text", config.limits.speech_characters)
             parameters = cortex_speak_parameters(body, spec.name, await services.description(spec, "speak"))

@@ -38,14 +38,13 @@ from gateway.engine.errors import (
     SessionIdle,
 )
 from gateway.engine.session import SessionStream
+from gateway.http.body import off_loop
 from gateway.http.disconnect import ClientGone, cut_off
 from gateway.http.errors import as_gateway_error
 from gateway.http.services import Services
 from gateway.telemetry.logging import log
 
 _SUBPROTOCOL = "realtime"
-_LARGE_EVENT_BYTES = 64 * 1024
-"""A larger one is decoded on a thread."""
 _SAMPLE_BYTES = 2
 _CLOSE_NORMAL, _CLOSE_AWAY, _CLOSE_POLICY, _CLOSE_ERROR = 1000, 1001, 1008, 1011
 
@@ -125,7 +124,7 @@ class Connection:
         while True:
             body = await self._receive()
             try:
-                event = await _decoded(body)
+                event = await off_loop(len(body), read_event, body)
             except BadEvent as bad:
                 await self._tell_error(_refusal(bad.refusal), bad.event_id)
                 continue
@@ -150,7 +149,7 @@ class Connection:
     async def _set_model(self) -> None:
         """The model that the URL names, or the first that can be used."""
         named = parse_qs(self._scope["query_string"].decode("latin-1")).get("model", [])
-        name = named[0] if named else self._services.first_listening_model().name
+        name = named[0] if named else self._services.first_model("transcribe").name
         await self._set(Settings(name))
 
     async def _follow(self, event: Event) -> None:
@@ -239,13 +238,6 @@ class Connection:
             raise _ClientStuck from None
         except (OSError, WebSocketDisconnect):  # uvicorn's own is an OSError
             raise ClientGone from None
-
-
-async def _decoded(body: bytes) -> Event:
-    """Raises BadEvent."""
-    if len(body) <= _LARGE_EVENT_BYTES:
-        return read_event(body)
-    return await asyncio.to_thread(read_event, body)
 
 
 def _refusal(refusal: InvalidRequest) -> GatewayError:

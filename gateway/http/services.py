@@ -38,13 +38,6 @@ class Services:
             raise _mismatch(spec, task, spec.tasks)
         return spec
 
-    def first_listening_model(self) -> ModelSpec:
-        """For live sessions that name no model. Raises ModelNotFound."""
-        for spec in self.config.models:
-            if "transcribe" in spec.tasks:
-                return spec
-        raise ModelNotFound("No model that transcribes is configured.", param="model")
-
     def open_session(
         self, scope: Scope, job_id: str, model: str, parameters: SessionParameters
     ) -> SessionStream:
@@ -60,9 +53,9 @@ class Services:
             return False
         return "caption" in tasks and "generate" not in tasks
 
-    def first_chat_model(self) -> ModelSpec:
-        """For routes that may be asked without a model. Raises ModelNotFound."""
-        return self.first_model("generate")
+    def model_or_first(self, name: str, task: Task) -> ModelSpec:
+        """For routes that may be asked without a model. Raises ModelNotFound, BadRequest."""
+        return self.model_for(name, task) if name else self.first_model(task)
 
     def first_model(self, task: Task) -> ModelSpec:
         """The first model that does `task`. Raises ModelNotFound."""

@@ -41,7 +41,7 @@ def token_routes(services: Services) -> list[HTTPRouteHandler]:
     )
     async def tokenize(request: Request[Any, Any, Any]) -> ASGIApp:
         body, item = await read_json(request, services.config, decode_tokenize)
-        spec = services.engine.resolve(body.model) if body.model else services.first_chat_model()
+        spec = services.engine.resolve(body.model) if body.model else services.first_model("generate")
         with until_disconnect(request.receive):
             parameters = tokenize_parameters(body)
             description = await services.description(spec, "tokenize")
@@ -62,7 +62,7 @@ def token_routes(services: Services) -> list[HTTPRouteHandler]:
     )
     async def detokenize(request: Request[Any, Any, Any]) -> ASGIApp:
         body, item = await read_json(request, services.config, decode_detokenize)
-        spec = services.engine.resolve(body.model) if body.model else services.first_chat_model()
+        spec = services.engine.resolve(body.model) if body.model else services.first_model("generate")
         with until_disconnect(request.receive):
             await services.description(spec, "detokenize")
             answer = new_answer("tok", spec)

@@ -1,18 +1,16 @@
 """POST /v1/audio/transcriptions and /v1/audio/translations."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from backends.protocol import LocalFile, Media, TranscriptionResult
+from backends.protocol import TranscriptionResult
 from compat.openai.transcription import (
     TranscribeTask,
     TranscriptionRequest,
     read_transcription,
-    require_file,
     transcribe_parameters,
     transcript_form,
 )
@@ -31,7 +29,7 @@ from gateway.http.generation import single
 from gateway.http.openapi.operation import documented
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_events
-from gateway.http.uploads import UploadedFile, read_form
+from gateway.http.uploads import read_form
 
 FILE = {"file": "A recording in any common container: wav, mp3, m4a, ogg, opus, flac, webm, mp4."}
 _ABOUT = (
@@ -58,7 +56,7 @@ async def _transcribe(services: Services, request: Request[Any, Any, Any], task:
     upload = await read_form(request, services.config, services.spool, FILE)
     with until_disconnect(request.receive):
         body = read_transcription(upload.texts)
-        require_file(upload.files, "file")
+        recording = upload.media("file")
         form = transcript_form(body, task)
         spec = services.model_for(body.model, task)
         parameters = transcribe_parameters(body, form, await services.description(spec, task))
@@ -67,7 +65,7 @@ async def _transcribe(services: Services, request: Request[Any, Any, Any], task:
             new_answer("transcript", spec),
             task,
             parameters,
-            [recording(upload.files)],
+            [recording],
             stream=bool(body.stream),
         )
         if body.stream:
@@ -77,12 +75,6 @@ async def _transcribe(services: Services, request: Request[Any, Any, Any], task:
         return Answer(
             await off_loop(size, render_transcription, result, form), media=MEDIA_TYPES[form.format]
         )
-
-
-def recording(files: Mapping[str, UploadedFile]) -> Media:
-    """The form's one file."""
-    file = files["file"]
-    return Media(LocalFile(str(file.path)), file.name)
 
 
 def _told(summary: str) -> dict[str, Any]:

@@ -23,6 +23,8 @@ from multipart import (
     parse_options_header,
 )
 
+from backends.protocol import LocalFile, Media
+from compat.errors import missing
 from config.schema import Config
 from gateway.engine.errors import BadRequest, BodyTooLarge, StorageFailed, UnsupportedMedia
 from gateway.http.body import check_length, check_uncompressed, next_piece, too_large
@@ -55,6 +57,13 @@ class Form(Struct, frozen=True):
 
     texts: list[tuple[str, str]]
     files: dict[str, UploadedFile]
+
+    def media(self, name: str) -> Media:
+        """The file of this name as an item of a job. Raises InvalidRequest where there is none."""
+        if name not in self.files:
+            raise missing(name)
+        file = self.files[name]
+        return Media(LocalFile(str(file.path)), file.name, name)
 
 
 async def read_form(

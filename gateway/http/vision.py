@@ -7,9 +7,8 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from backends.protocol import CaptionResult, ClassifyResult, Item, LocalFile, Media
+from backends.protocol import CaptionResult, ClassifyResult, Item, Media
 from compat.cortex.vision import CortexCaptionForm, CortexCaptionRequest, read_cortex_caption
-from compat.openai.transcription import require_file
 from compat.vision import (
     CaptionForm,
     CaptionRequest,
@@ -87,7 +86,7 @@ async def _caption(
     services: Services, request: Request[Any, Any, Any], read: ReadJson[CaptionForm], form: type[CaptionForm]
 ) -> ASGIApp:
     body, pictures = await _read(services, request, read, form)
-    spec = services.model_for(body.model, "caption") if body.model else services.first_model("caption")
+    spec = services.model_or_first(body.model, "caption")
     with until_disconnect(request.receive):
         parameters = caption_parameters(body, pictures, await services.description(spec, "caption"))
         items: list[Item] = [*pictures]
@@ -104,9 +103,7 @@ async def _read(
         return await read_json(request, services.config, read)
     upload = await read_form(request, services.config, services.spool, FILE)
     asked = read_vision_form(upload.texts, form)
-    require_file(upload.files, "file")
-    file = upload.files["file"]
-    return asked, [Media(LocalFile(str(file.path)), file.name, "file")]
+    return asked, [upload.media("file")]
 
 
 def _told_caption(request: type[CaptionRequest], form: type[CaptionForm]) -> dict[str, Any]:

@@ -5,12 +5,12 @@ import itertools
 import wave
 from typing import get_args
 
-import av
 import numpy as np
 import pytest
 
 from backends.protocol import AudioFormat
-from backends.speech.encoding import PCM_RATE, Samples, open_encoder
+from backends.speech.encoding import Samples, open_encoder
+from tests.spoken import decoded
 
 FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
 SECONDS = 3.0
@@ -25,16 +25,6 @@ def tone(rate: int) -> Samples:
 def written(format: AudioFormat, rate: int, pieces: int) -> list[bytes]:
     encoder, parts = open_encoder(format, rate), np.array_split(tone(rate), pieces)
     return [encoder.write(part, is_last=index == pieces - 1) for index, part in enumerate(parts)]
-
-
-def decoded(data: bytes, format: AudioFormat) -> tuple[Samples, int]:
-    if format == "pcm":
-        return np.frombuffer(data, "<i2").astype(np.float32) / 32768, PCM_RATE
-    with av.open(io.BytesIO(data)) as container:
-        stream = container.streams.audio[0]
-        resampler = av.AudioResampler("flt", "mono", stream.rate)
-        frames = [out for frame in container.decode(stream) for out in resampler.resample(frame)]
-        return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]), stream.rate
 
 
 def loudest_hz(samples: Samples, rate: int) -> float:
