@@ -255,6 +255,41 @@ class SessionParameters(Message, frozen=True):
     """Log-probabilities of the transcripts' tokens."""
 
 
+PictureFormat = Literal["png", "jpeg", "webp"]
+
+
+class PaintParameters(Message, frozen=True):
+    """Of paint jobs, from a text, and of edit jobs, from a text and pictures. Items are Text, the prompts.
+
+    The pictures of an item come as PictureDelta, in order, never in its ItemDone.
+    """
+
+    n: int = 1
+    """Pictures of each item. Picture k of item i has index i * n + k in all outputs and the seed seed + k."""
+    width: int = 0
+    """Pixels; 0, together with height: the model's default, in an edit the one nearest to the picture."""
+    height: int = 0
+    quality: Literal["", "low", "medium", "high"] = ""
+    """How many steps, in the model's own terms, where `steps` does not say; empty: the model's default."""
+    steps: int | None = None
+    """Denoising steps; an edit takes so many of them as leave at least one: see `strength`."""
+    guidance: float | None = None
+    negative_prompt: str = ""
+    seed: int | None = None
+    images: list[Media] = field(default_factory=list)
+    """What an edit begins with; none in a paint job."""
+    mask: Media | None = None
+    """Where it is transparent the first picture is painted anew; None: everywhere."""
+    strength: float | None = None
+    """How much of a picture an edit may change, above 0 and up to 1."""
+    format: PictureFormat = "png"
+    compression: int | None = None
+    """Quality of jpeg and webp, 0 to 100; None: the library's default."""
+    background: Literal["", "opaque", "transparent"] = ""
+    previews: int = 0
+    """Pictures of the unfinished work that go out on the way; at most one less than its steps."""
+
+
 class CaptionParameters(Message, frozen=True):
     """Items are Media, pictures."""
 
@@ -281,6 +316,7 @@ Parameters = (
     | TranscribeParameters
     | SpeakParameters
     | SessionParameters
+    | PaintParameters
     | CaptionParameters
     | ClassifyParameters
 )
@@ -309,7 +345,7 @@ class Job(Message, frozen=True):
     @property
     def answers(self) -> int:
         """Results to each item."""
-        return self.parameters.n if isinstance(self.parameters, GenerateParameters) else 1
+        return self.parameters.n if isinstance(self.parameters, GenerateParameters | PaintParameters) else 1
 
     @property
     def result_count(self) -> int:
@@ -448,6 +484,8 @@ class StepStats(Message, frozen=True):
     draft_tokens: int = 0
     """Tokens foretold by speculation."""
     draft_accepted: int = 0
+    denoise_steps: int = 0
+    """Denoising steps of pictures, each picture's own counted."""
 
 
 class Timings(Message, frozen=True):
@@ -570,6 +608,18 @@ class SpeechResult(Message, frozen=True):
     """What it made: frames or audio tokens."""
 
 
+class PaintResult(Message, frozen=True):
+    """End of one picture; its bytes have gone out as PictureDelta."""
+
+    width: int
+    height: int
+    steps: int
+    """Denoising steps that were done."""
+    seed: int
+    """That gives the same picture again."""
+    prompt_tokens: int
+
+
 class CaptionResult(Message, frozen=True):
     text: str
     """With the prompt that it was to begin with."""
@@ -594,6 +644,7 @@ Result = (
     | DetokenizeResult
     | TranscriptionResult
     | SpeechResult
+    | PaintResult
     | CaptionResult
     | ClassifyResult
 )
@@ -650,6 +701,34 @@ class AudioDelta(Message, frozen=True):
 
 
 MAX_AUDIO_DELTA_BYTES = 1024 * 1024
+
+
+class PaintProgress(Message, frozen=True):
+    """Another denoising step of a picture is done; only in jobs that stream."""
+
+    job_id: str
+    item: int
+    step: int
+    """From 1 to `steps`."""
+    steps: int
+
+
+class PictureDelta(Message, frozen=True):
+    """The next bytes of a picture, encoded: up to `complete` they make one file in the format asked for.
+
+    At most MAX_PICTURE_DELTA_BYTES. A picture is whole before the next of its item begins; the finished one
+    is the last and comes before the ItemDone.
+    """
+
+    job_id: str
+    item: int
+    data: bytes
+    complete: bool
+    preview: int = -1
+    """Which unfinished picture, from 0; -1: the finished one."""
+
+
+MAX_PICTURE_DELTA_BYTES = 1024 * 1024
 
 
 class ItemDone(Message, frozen=True):
@@ -763,7 +842,17 @@ SessionOutput = (
 )
 
 Output = (
-    Started | Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | Failed | Requeue | SessionOutput
+    Started
+    | Delta
+    | TranscriptDelta
+    | AudioDelta
+    | PaintProgress
+    | PictureDelta
+    | ItemDone
+    | Finished
+    | Failed
+    | Requeue
+    | SessionOutput
 )
 
 
@@ -795,6 +884,8 @@ class Description(Message, frozen=True):
     """ISO 639-1 codes of what it hears or speaks; empty where that has no meaning or is not known."""
     voice_aliases: dict[str, str] = field(default_factory=dict)
     """Other names that a request may give a voice, and the voice that it then gets."""
+    sizes: list[str] = field(default_factory=list)
+    """WIDTHxHEIGHT, pixels, of what it paints, the default first."""
 
 
 class Hello(Message, frozen=True):

@@ -9,6 +9,9 @@ from backends.protocol import (
     GenerationResult,
     ItemDone,
     Output,
+    PaintProgress,
+    PaintResult,
+    PictureDelta,
     Requeue,
     Result,
     SessionParameters,
@@ -58,7 +61,7 @@ class OpenJob:
                     self._first_at = now
                 self._last_at = now
                 self.stream.push(output)
-            case TranscriptDelta() | AudioDelta():
+            case TranscriptDelta() | AudioDelta() | PaintProgress() | PictureDelta():
                 self._first_at = self._first_at or now
                 self.stream.push(output)
             case ItemDone():
@@ -98,4 +101,5 @@ class OpenJob:
 
 def _prompt_tokens(result: Result) -> int:
     """Tokens that an engine read for this result."""
-    return result.prompt_tokens if isinstance(result, GenerationResult | EmbeddingResult) else 0
+    counted = GenerationResult | EmbeddingResult | PaintResult
+    return result.prompt_tokens if isinstance(result, counted) else 0

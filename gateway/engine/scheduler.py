@@ -17,6 +17,8 @@ from backends.protocol import (
     ItemDone,
     Job,
     Output,
+    PaintProgress,
+    PictureDelta,
     Requeue,
     SessionInput,
     Started,
@@ -247,7 +249,7 @@ class Scheduler:
                 worker.aborting.discard(output.job_id)
             return []
         match output:
-            case Delta() | TranscriptDelta() | AudioDelta() | ItemDone():
+            case Delta() | TranscriptDelta() | AudioDelta() | PaintProgress() | PictureDelta() | ItemDone():
                 # Without a stream the client sees nothing before the end, so a replay is still possible.
                 entry.sent = entry.job.stream
             case Started():

@@ -13,13 +13,17 @@ from backends.protocol import (
     Finished,
     ItemDone,
     Job,
+    PaintProgress,
+    PictureDelta,
     Result,
     SessionOutput,
     TranscriptDelta,
 )
 from gateway.engine.errors import GatewayError
 
-StreamOutput = Delta | TranscriptDelta | AudioDelta | ItemDone | Finished | SessionOutput
+StreamOutput = (
+    Delta | TranscriptDelta | AudioDelta | PaintProgress | PictureDelta | ItemDone | Finished | SessionOutput
+)
 
 
 class JobStream:
