@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from config.schema import ModelSpec, WeightsFile
+from config.parameters import WeightsFile
+from config.schema import ModelSpec
 from config.validate import parameters_type
 
 

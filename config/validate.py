@@ -10,19 +10,18 @@ import msgspec
 from msgspec import Struct
 
 from config.errors import ConfigError, unknown_key
-from config.schema import (
+from config.parameters import (
     BlipParameters,
     ClipParameters,
-    Config,
     HibariParameters,
     LlamaCppEmbeddingParameters,
     LlamaCppParameters,
-    ModelSpec,
     PiperParameters,
     SentenceParameters,
     WhisperParameters,
     XttsParameters,
 )
+from config.schema import Config, ModelSpec
 
 PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},

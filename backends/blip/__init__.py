@@ -16,7 +16,8 @@ from backends.blip.prepare import BlipItem, BlipPreparer
 from backends.protocol import Description
 from backends.vision.files import dtype_on, memory_bytes
 from backends.vision.pictures import most_pictures
-from config.schema import BlipParameters, ModelSpec
+from config.parameters import BlipParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.blip.engine import BlipEngine

@@ -20,7 +20,7 @@ from backends.tokenizer_file import open_tokenizer
 from backends.torch_model import out_of_memory, read_model, use_threads
 from backends.vision.files import batch_items
 from backends.vision.tensors import pixel_values
-from config.schema import BlipParameters
+from config.parameters import BlipParameters
 
 
 class BlipEngine(BatchEngine[BlipItem]):

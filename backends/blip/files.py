@@ -7,7 +7,7 @@ from msgspec import Struct, field
 from backends.model_folder import read_config
 from backends.vision.files import VisionConfig
 from backends.vision.preprocessing import Preprocessing, read_preprocessing
-from config.schema import BlipParameters
+from config.parameters import BlipParameters
 
 ARCHITECTURE = "BlipForConditionalGeneration"
 

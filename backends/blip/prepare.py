@@ -10,7 +10,7 @@ from backends.blip.files import BlipFacts
 from backends.protocol import CaptionParameters, Job, Media
 from backends.tokenizer_file import open_tokenizer
 from backends.vision.pictures import check_count, pixels_of
-from config.schema import BlipParameters
+from config.parameters import BlipParameters
 
 
 class BlipItem(PreparedItem, gc=False):

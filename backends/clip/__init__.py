@@ -16,7 +16,8 @@ from backends.clip.prepare import ClipItem, ClipPreparer
 from backends.protocol import Description
 from backends.vision.files import dtype_on, memory_bytes
 from backends.vision.pictures import most_pictures
-from config.schema import ClipParameters, ModelSpec
+from config.parameters import ClipParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.clip.engine import ClipEngine

@@ -18,7 +18,7 @@ from backends.protocol import ClassifyResult, EmbeddingResult, Result
 from backends.torch_model import NotFinite, out_of_memory, read_model, use_threads
 from backends.vision.files import batch_items
 from backends.vision.tensors import pixel_values
-from config.schema import ClipParameters
+from config.parameters import ClipParameters
 
 _KEPT_LABELS = 4096
 Ids = tuple[int, ...]

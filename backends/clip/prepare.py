@@ -15,7 +15,7 @@ from backends.embedding_inputs import EmbeddingInputs, InputLimits
 from backends.protocol import ClassifyParameters, Job, Media, Text
 from backends.tokenizer_file import open_tokenizer, special_ends
 from backends.vision.pictures import check_count, pixels_of
-from config.schema import ClipParameters
+from config.parameters import ClipParameters
 
 
 class ClipItem(PreparedItem):

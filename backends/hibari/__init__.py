@@ -16,7 +16,8 @@ from backends.protocol import Description
 from backends.speech.item import SpeechItem
 from backends.speech.prepare import Repertoire, SpeechPreparer
 from backends.speech.settings import aliases, description, threads
-from config.schema import HibariParameters, ModelSpec
+from config.parameters import HibariParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.speech.engine import SpeechEngine

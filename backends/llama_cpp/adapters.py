@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from backends.llama_cpp.library import C, complaints
 from backends.llama_cpp.model import Model, open_model
-from config.schema import LoraAdapter
+from config.parameters import LoraAdapter
 
 _CHUNK_BYTES = 4 * 1024 * 1024
 

@@ -9,7 +9,8 @@ from msgspec import field
 from backends.base import Backend, PreparedItem, Preparer
 from backends.chat.answer import AnswerFormat
 from backends.protocol import Description
-from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters, LlamaCppParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.llama_cpp.embedding.engine import LlamaEmbeddingEngine

@@ -16,7 +16,8 @@ from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import knows_effort
 from backends.protocol import Description
 from backends.tokens import TOKEN_TASKS
-from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters, LlamaCppParameters
+from config.schema import ModelSpec
 
 _FACTS = {
     "architecture": "general.architecture",

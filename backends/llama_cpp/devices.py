@@ -1,7 +1,8 @@
 """Which devices this build of llama.cpp can use, and how many layers go to a GPU."""
 
 from backends.llama_cpp.library import C
-from config.schema import GgufParameters, ModelSpec
+from config.parameters import GgufParameters
+from config.schema import ModelSpec
 
 
 def device_kinds(parameters: GgufParameters) -> list[str]:

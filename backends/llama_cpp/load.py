@@ -23,7 +23,8 @@ from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.sizes import Sizes, saves_states, shares_prefixes
 from backends.llama_cpp.speculation import SpeculationPolicy
 from backends.llama_cpp.speculator import Speculator
-from config.schema import GgufParameters, LlamaCppParameters, ModelSpec
+from config.parameters import GgufParameters, LlamaCppParameters
+from config.schema import ModelSpec
 
 _CACHE_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q8_0": 8, "bf16": 30}
 """ggml's numbers; the bindings do not name them all."""

@@ -32,7 +32,8 @@ from backends.protocol import (
     Tokens,
 )
 from backends.tokens import answer
-from config.schema import LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppParameters
+from config.schema import ModelSpec
 
 
 class LlamaPreparer(Preparer[PreparedPrompt]):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from config.schema import LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppParameters
+from config.schema import ModelSpec
 
 _BYTES_PER_VALUE = {"auto": 2.0, "f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _CONTEXT_UNIT = 256

@@ -15,7 +15,8 @@ from backends.protocol import Description
 from backends.sentence.files import ModelFacts, batch_tokens, read_facts
 from backends.sentence.prepare import SentenceItem, SentencePreparer
 from backends.tokens import TOKEN_TASKS
-from config.schema import ModelSpec, SentenceParameters
+from config.parameters import SentenceParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.sentence.engine import SentenceEngine

@@ -16,7 +16,7 @@ from backends.protocol import EmbeddingResult, Result
 from backends.sentence.files import ModelFacts, Pooling, batch_tokens
 from backends.sentence.prepare import SentenceItem
 from backends.torch_model import NotFinite, out_of_memory, read_model, use_threads
-from config.schema import SentenceParameters
+from config.parameters import SentenceParameters
 
 
 class SentenceEngine(BatchEngine[SentenceItem]):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from backends.model_folder import DTYPE_BYTES, read_config, read_json
-from config.schema import SentenceParameters
+from config.parameters import SentenceParameters
 
 Pooling = Literal["mean", "cls"]
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from backends.protocol import Description
 from backends.speech.prepare import Repertoire
-from config.schema import ModelSpec, SpeechParameters
+from config.parameters import SpeechParameters
+from config.schema import ModelSpec
 
 HONOURED = ["voice", "speed", "response_format", "stream_format", "seed", "language"]
 """Of a speech request's parameters."""

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from backends.model_folder import DTYPE_BYTES
-from config.schema import VisionParameters
+from config.parameters import VisionParameters
 
 RUNTIME_BYTES = 400 * 1024 * 1024
 """What torch and transformers take before any weights, measured on Linux x86-64."""

@@ -4,7 +4,7 @@ from backends.base import JobError
 from backends.media.image import ImageLimits, read_image
 from backends.protocol import MAX_FRAME_BYTES, Item, Media
 from backends.vision.preprocessing import Preprocessing, fit
-from config.schema import VisionParameters
+from config.parameters import VisionParameters
 
 _MOST = 64
 

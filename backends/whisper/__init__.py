@@ -13,7 +13,8 @@ from backends.base import Backend
 from backends.protocol import Description, JobTask
 from backends.whisper.files import ModelFacts, read_facts
 from backends.whisper.prepare import RecordingItem, WhisperPreparer
-from config.schema import ModelSpec, WhisperParameters
+from config.parameters import WhisperParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.whisper.live import LiveWhisper

@@ -18,7 +18,7 @@ from backends.whisper.speech import SpeechSettings
 from backends.whisper.vocabulary import Vocabulary
 from backends.whisper.voice_activity import VoiceActivityModel
 from backends.whisper.windows import StepBudget
-from config.schema import WhisperParameters
+from config.parameters import WhisperParameters
 
 _BATCH = {"cpu": 8, "cuda": 24}
 

@@ -18,7 +18,8 @@ from backends.speech.prepare import Repertoire
 from backends.speech.settings import aliases, description, threads
 from backends.xtts.files import Checkpoint, languages, recordings
 from backends.xtts.prepare import XttsPreparer
-from config.schema import ModelSpec, XttsParameters
+from config.parameters import XttsParameters
+from config.schema import ModelSpec
 
 if TYPE_CHECKING:
     from backends.speech.engine import SpeechEngine

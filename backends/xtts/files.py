@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from config.schema import WeightsFile, XttsParameters
+from config.parameters import WeightsFile, XttsParameters
 
 RECORDINGS = (".wav", ".flac", ".ogg", ".mp3")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -11,7 +11,7 @@ from backends.base import JobError, OutOfMemory
 from backends.speech.item import Piece, SpeechItem
 from backends.speech.voice import Spoken, Voice
 from backends.xtts.latents import Latents
-from config.schema import XttsParameters
+from config.parameters import XttsParameters
 
 _HOP = 256
 """Samples of a frame of the vocoder's."""

@@ -13,7 +13,8 @@ from backends.llama_cpp.batch import Batch
 from backends.llama_cpp.load import context_params
 from backends.llama_cpp.model import Context, Model, open_model
 from backends.llama_cpp.sizes import Sizes
-from config.schema import LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppParameters
+from config.schema import ModelSpec
 
 Floats = npt.NDArray[np.float64]
 

@@ -13,7 +13,8 @@ from backends.llama_cpp.adapters import Adapters, check_adapters
 from backends.llama_cpp.batch import Batch
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Context, Model, open_model
-from config.schema import LoraAdapter, ModelSpec
+from config.parameters import LoraAdapter
+from config.schema import ModelSpec
 from tests.process.lora_file import write_lora
 
 NONE: dict[str, float] = {}

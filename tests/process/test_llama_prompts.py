@@ -21,7 +21,8 @@ from backends.protocol import (
     Tool,
     ToolCall,
 )
-from config.schema import LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppParameters
+from config.schema import ModelSpec
 from tests.unit.backends.llama_cpp import templates
 from tests.vocabulary_files import write_vocabulary_gguf
 

@@ -21,7 +21,8 @@ from backends.llama_cpp.library import C
 from backends.llama_cpp.load import FLASH_ATTENTION, model_settings
 from backends.llama_cpp.model import Context, Model, TokenArray, open_model
 from backends.protocol import EmbeddingResult, Result
-from config.schema import LlamaCppEmbeddingParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters
+from config.schema import ModelSpec
 
 _POOLING = {"mean": 1, "cls": 2, "last": 3}
 _NO_MEMORY = -2

@@ -10,7 +10,8 @@ from typing import Literal
 from msgspec import Struct
 
 from backends.llama_cpp.sizes import architecture_value, cell_bytes, file_bytes
-from config.schema import LlamaCppEmbeddingParameters, LlamaCppParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters, LlamaCppParameters
+from config.schema import ModelSpec
 
 Pooling = Literal["mean", "cls", "last"]
 _FILE_POOLING = ("none", "mean", "cls", "last", "rank")

@@ -12,7 +12,8 @@ from backends.llama_cpp.model import Vocabulary, open_model
 from backends.llama_cpp.tokenizer import VocabularyTokenizer
 from backends.protocol import Job, Result
 from backends.tokens import answer
-from config.schema import LlamaCppEmbeddingParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters
+from config.schema import ModelSpec
 
 
 class LlamaEmbeddingPreparer(Preparer[PreparedPrompt]):

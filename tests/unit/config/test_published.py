@@ -10,8 +10,9 @@ from jsonschema import Draft202012Validator
 from config.errors import ConfigError
 from config.field_docs import field_docs
 from config.load import DEFAULT_FILE
+from config.parameters import LlamaCppEmbeddingParameters, SentenceParameters
 from config.published import SCHEMA_FILE, schema, schema_text
-from config.schema import Config, LlamaCppEmbeddingParameters, SentenceParameters
+from config.schema import Config
 from config.validate import validate
 
 FILES = [DEFAULT_FILE, *sorted((DEFAULT_FILE.parent / "examples").glob("*.yaml"))]

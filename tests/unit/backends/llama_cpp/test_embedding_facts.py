@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from backends.llama_cpp.embedding.facts import EmbeddingFacts
-from config.schema import LlamaCppEmbeddingParameters, ModelSpec
+from config.parameters import LlamaCppEmbeddingParameters
+from config.schema import ModelSpec
 
 ENCODER = {
     "general.architecture": "bert",

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from backends.llama_cpp.sizes import Sizes, cell_bytes, file_bytes
-from config.schema import LlamaCppParameters, ModelSpec, WeightsFile
+from config.parameters import LlamaCppParameters, WeightsFile
+from config.schema import ModelSpec
 
 METADATA = {
     "general.architecture": "llama",

@@ -15,7 +15,7 @@ from backends.sentence.engine import SentenceEngine
 from backends.sentence.files import Pooling, read_facts
 from backends.sentence.prepare import SentenceItem
 from backends.torch_model import NotFinite
-from config.schema import SentenceParameters
+from config.parameters import SentenceParameters
 
 Model = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from backends.sentence.files import batch_tokens, read_facts
-from config.schema import SentenceParameters
+from config.parameters import SentenceParameters
 
 Write = Callable[[Path, Any], None]
 

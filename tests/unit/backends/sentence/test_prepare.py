@@ -9,7 +9,7 @@ from backends.base import JobError
 from backends.protocol import Chat, EmbedParameters, Item, Job, Text, Tokens
 from backends.sentence.files import read_facts
 from backends.sentence.prepare import SentenceItem, SentencePreparer
-from config.schema import SentenceParameters
+from config.parameters import SentenceParameters
 
 CLS, SEP, HELLO, WORLD = 2, 3, 4, 5  # of the folder in conftest.py
 

@@ -7,7 +7,7 @@ from backends.protocol import Item, Job, SpeakParameters, Text, Tokens
 from backends.speech.item import Piece
 from backends.speech.prepare import Repertoire, SpeechPreparer
 from backends.speech.settings import aliases
-from config.schema import OPENAI_VOICES, SpeechParameters
+from config.parameters import OPENAI_VOICES, SpeechParameters
 
 
 class Words(SpeechPreparer):

@@ -7,7 +7,7 @@ import pytest
 from backends.speech.prepare import Repertoire
 from backends.xtts.files import Checkpoint, languages, recordings
 from backends.xtts.prepare import MOST_CHARACTERS, XttsPreparer
-from config.schema import WeightsFile, XttsParameters
+from config.parameters import WeightsFile, XttsParameters
 
 
 @pytest.fixture
