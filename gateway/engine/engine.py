@@ -137,7 +137,7 @@ class Engine:
                 self._post(events.ModelBroken(spec.name, error))
                 continue
             self._post(events.ModelWanted(spec.name))
-            while self._scheduler.models[spec.name].state(time.monotonic()) == "starting":
+            while self._scheduler.fleet.models[spec.name].state(time.monotonic()) == "starting":
                 self._worker_changed.clear()
                 await self._worker_changed.wait()
 
@@ -149,7 +149,7 @@ class Engine:
 
     async def description(self, model: str) -> Description:
         """What a model can do. Raises ModelFailed, with what mends it, if its weights are not usable."""
-        known = self._scheduler.models[model].description
+        known = self._scheduler.fleet.models[model].description
         if known is not None:
             return known
         task = self._describing.get(model)
@@ -186,17 +186,17 @@ class Engine:
                     for worker in model.workers.values()
                 ],
             )
-            for model in self._scheduler.models.values()
+            for model in self._scheduler.fleet.models.values()
         ]
 
     @property
     def draining(self) -> bool:
-        return self._scheduler.draining
+        return self._scheduler.fleet.draining
 
     @property
     def ready(self) -> bool:
         """Every preloaded model can take a job now, and the gateway is not shutting down."""
-        models = self._scheduler.models
+        models = self._scheduler.fleet.models
         wanted = [models[spec.name] for spec in self._config.models if spec.preload]
         evicted = [model for model in wanted if not model.wanted and model.description and not model.error]
         return not self.draining and all(model.ready_workers() or model in evicted for model in wanted)
@@ -263,7 +263,7 @@ class Engine:
 
     def _deliver(self, worker_id: int, frame: Frame, now: float) -> None:
         """Hand the outputs of a step to the streams of the jobs."""
-        worker = self._scheduler.workers.get(worker_id)
+        worker = self._scheduler.fleet.workers.get(worker_id)
         if worker is None:
             return
         self._metrics.step(worker.model, frame.stats)
@@ -311,13 +311,13 @@ class Engine:
             self._worker_changed.set()
         match event:
             case events.WorkerReady(worker_id, load_s=load_s):
-                if worker := self._scheduler.workers.get(worker_id):
+                if worker := self._scheduler.fleet.workers.get(worker_id):
                     self._metrics.worker_event(worker.model, "ready")
                     self._metrics.model_loaded(worker.model, load_s)
                     log.info("model ready", model=worker.model, worker=worker_id, load_s=round(load_s, 2))
             case events.WorkerDied(worker_id):
                 self._last_stats.pop(worker_id, None)
-                if worker := self._scheduler.workers.get(worker_id):
+                if worker := self._scheduler.fleet.workers.get(worker_id):
                     self._metrics.worker_event(
                         worker.model, "stopped" if worker.state == "stopping" else "died"
                     )
@@ -340,7 +340,7 @@ class Engine:
                     for open_job in self._open.values()
                 ),
             )
-            for name, model in self._scheduler.models.items()
+            for name, model in self._scheduler.fleet.models.items()
         ]
 
     def _worker_gauges(self, model: str) -> list[WorkerGauges]:
@@ -353,7 +353,7 @@ class Engine:
                 worker.state,
                 live[worker.id].memory_bytes() if worker.id in live else 0,
             )
-            for worker in self._scheduler.models[model].workers.values()
+            for worker in self._scheduler.fleet.models[model].workers.values()
         ]
 
     def _pid(self, worker_id: int) -> int:

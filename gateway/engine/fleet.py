@@ -1,45 +1,21 @@
 """The scheduler's state: models, workers and jobs as it knows them. Data and simple questions only.
 
-Owned by the scheduler alone; nobody else may change it.
+Owned by the scheduler and the deciders it calls; nobody else may change it.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from backends.protocol import Capacity, Description, Job, SessionInput, SessionParameters
-from config.schema import ModelSpec
+from backends.protocol import Capacity, Description
+from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
 from gateway.engine.errors import GatewayError
+from gateway.engine.job_queue import JobEntry, JobQueue
+from gateway.engine.placement import Device
+from gateway.engine.timers import Timers
 
 WorkerState = Literal["starting", "ready", "stopping", "killed"]
-
-
-@dataclass(slots=True)
-class JobEntry:
-    """One job from its arrival to its end."""
-
-    job: Job
-    key: str
-    arrived_at: float
-    deadline: float
-    queue_deadline: float
-    worker_id: int | None = None
-    started: bool = False
-    sent: bool = False
-    """An output has gone out: it cannot be replayed."""
-    deaths: int = 0
-    """Workers that died while they ran it."""
-    waiting_input: list[SessionInput] = field(default_factory=list)
-    """Of a session that no worker has yet; its credit bounds it."""
-
-    @property
-    def is_session(self) -> bool:
-        return isinstance(self.job.parameters, SessionParameters)
-
-    @property
-    def items(self) -> int:
-        return self.job.result_count
 
 
 @dataclass(slots=True)
@@ -101,40 +77,6 @@ class Worker:
             self.unseen.popleft()
 
 
-class JobQueue:
-    """Jobs that wait for one model: higher priority first, then in order of arrival."""
-
-    def __init__(self) -> None:
-        self._levels: dict[int, OrderedDict[str, JobEntry]] = {}
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[JobEntry]:
-        for priority in sorted(self._levels, reverse=True):
-            yield from self._levels[priority].values()
-
-    def push(self, entry: JobEntry, *, front: bool = False) -> None:
-        level = self._levels.setdefault(entry.job.priority, OrderedDict())
-        level[entry.job.id] = entry
-        if front:
-            level.move_to_end(entry.job.id, last=False)
-        self._count += 1
-
-    def remove(self, entry: JobEntry) -> bool:
-        level = self._levels.get(entry.job.priority)
-        if level is None or level.pop(entry.job.id, None) is None:
-            return False
-        if not level:
-            del self._levels[entry.job.priority]
-        self._count -= 1
-        return True
-
-    def first(self) -> JobEntry | None:
-        return next(iter(self), None)
-
-
 @dataclass(slots=True)
 class Model:
     spec: ModelSpec
@@ -151,6 +93,8 @@ class Model:
     """Why it does not work: broken weights, or the last death."""
     load_s: float = 0.0
     """How long the last load took; 0: never loaded."""
+    ends: deque[float] = field(default_factory=lambda: deque(maxlen=16))
+    """Times at which its last jobs ended."""
 
     @property
     def sessions(self) -> int:
@@ -173,3 +117,27 @@ class Model:
         if self.live_workers():
             return "starting"
         return "restarting" if now < self.retry_at else "cold"
+
+
+class Fleet:
+    """All of it. Times are seconds of one monotonic clock."""
+
+    def __init__(
+        self,
+        specs: Iterable[ModelSpec],
+        devices: Sequence[Device],
+        limits: LimitsConfig,
+        timeouts: TimeoutsConfig,
+    ) -> None:
+        self.models = {spec.name: Model(spec) for spec in specs}
+        self.jobs: dict[str, JobEntry] = {}
+        self.workers: dict[int, Worker] = {}
+        self.draining = False
+        self.devices = devices
+        self.limits = limits
+        self.timeouts = timeouts
+        self.jobs_by_key: Counter[str] = Counter()
+        self.timers = Timers()
+        self.last_worker_id = 0
+        self.wants_room: set[str] = set()
+        """Models that wait for others to leave."""

@@ -7,7 +7,8 @@ deaths is a poison suspect unless somebody else killed the process.
 from backends.protocol import Failed
 from gateway.engine import errors
 from gateway.engine.events import WorkerDied
-from gateway.engine.fleet import JobEntry, Model
+from gateway.engine.fleet import Model
+from gateway.engine.job_queue import JobEntry
 
 DEATHS_WINDOW_S = 60.0
 MAX_DEATHS = 5

@@ -26,7 +26,7 @@ from gateway.engine.events import (
     ModelWanted,
     SendInput,
 )
-from tests.unit.gateway.engine.test_scheduler import Desk, failure, of
+from tests.unit.gateway.engine.desk import Desk, failure, of
 
 FEED = Feed("s", b"\0\0")
 
@@ -104,11 +104,11 @@ def test_a_worker_that_took_its_input_and_makes_nothing_of_it_is_hung() -> None:
 def test_one_watchdog_is_set_however_often_a_session_is_fed() -> None:
     desk = Sessions(step_s=10.0)
     desk.opened()
-    before = len(desk.scheduler._timers)
+    before = len(desk.fleet.timers)
     for _ in range(100):
         desk.feed()
         desk.answer(inputs=1)
-    assert len(desk.scheduler._timers) <= before + 1
+    assert len(desk.fleet.timers) <= before + 1
 
 
 def test_a_session_is_never_replayed() -> None:
@@ -137,7 +137,7 @@ def test_a_session_too_long_is_told_so() -> None:
 def test_sessions_are_limited_by_model() -> None:
     desk = Sessions(per_key=999)
     desk.ready(1)
-    limit = desk.scheduler.models["m"].spec.max_sessions
+    limit = desk.fleet.models["m"].spec.max_sessions
     for number in range(limit):
         assert of(Dispatch, desk.session(f"s{number}"))
     assert failure(desk.session("more"), "more").code == "too_many_sessions"

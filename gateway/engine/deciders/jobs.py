@@ -1,0 +1,86 @@
+"""Jobs that come, jobs that nobody waits for any more, and jobs whose time is over. Pure."""
+
+from backends.protocol import Job
+from gateway.engine import errors
+from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal
+from gateway.engine.deciders.advance import advance
+from gateway.engine.deciders.ends import end_job, fail_job
+from gateway.engine.events import AbortJob, Command, FailJob, JobEnded
+from gateway.engine.fleet import Fleet, Model
+from gateway.engine.job_queue import JobEntry
+
+
+def take_job(fleet: Fleet, job: Job, key: str, now: float) -> list[Command]:
+    model = fleet.models[job.model]
+    error = _refusal(fleet, model, job, key, now)
+    if error is not None:
+        return [FailJob(job.id, error), JobEnded(job.id)]
+    entry = JobEntry(job, key, now, now + job.timeout_s, now + fleet.timeouts.queue_s)
+    fleet.jobs[job.id] = entry
+    fleet.jobs_by_key[key] += 1
+    fleet.timers.set(min(entry.deadline, entry.queue_deadline), "job", job.id)
+    model.queue.push(entry)
+    return advance(fleet, model, now)
+
+
+def _refusal(fleet: Fleet, model: Model, job: Job, key: str, now: float) -> errors.GatewayError | None:
+    if fleet.draining:
+        return errors.Draining("The server is shutting down.", retry_after_s=5)
+    error = refusal(
+        model,
+        job,
+        open_of_key=fleet.jobs_by_key[key],
+        limits=fleet.limits,
+        timeouts=fleet.timeouts,
+        retry_after_s=_retry_after(model),
+        now=now,
+    )
+    if isinstance(error, errors.ModelLoading):
+        model.wanted = True
+    return error
+
+
+def _retry_after(model: Model) -> float:
+    """Seconds until half the queue is worked off at the recent rate."""
+    ends = model.ends
+    if len(ends) < 2:
+        return 1.0
+    pause_s = (ends[-1] - ends[0]) / (len(ends) - 1)
+    return min(RETRY_AFTER_MAX_S, max(1.0, pause_s * len(model.queue) / 2))
+
+
+def abort_job(fleet: Fleet, job_id: str, error: errors.GatewayError, now: float) -> list[Command]:
+    entry = fleet.jobs.get(job_id)
+    if entry is None:
+        return []
+    commands: list[Command] = []
+    model = fleet.models[entry.job.model]
+    if entry.worker_id is None:
+        model.queue.remove(entry)
+    else:
+        worker = fleet.workers[entry.worker_id]
+        del worker.jobs[job_id]
+        worker.aborting.add(job_id)
+        commands.append(AbortJob(worker.id, job_id))
+    return [*commands, FailJob(job_id, error), *end_job(fleet, entry, now)]
+
+
+def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
+    entry = fleet.jobs.get(job_id)
+    if entry is None:  # ended by what else this tick has done
+        return []
+    fleet.timers.set(entry.deadline, "job", job_id)  # an open job always has one deadline set
+    if now >= entry.deadline:
+        timeout_s = entry.deadline - entry.arrived_at
+        if entry.is_session:
+            expired = errors.SessionExpired(f"A session lasts at most {timeout_s:g} s.")
+            return abort_job(fleet, job_id, expired, now)
+        return abort_job(fleet, job_id, errors.RequestTimeout(f"Not done within {timeout_s:g} s."), now)
+    if entry.worker_id is not None:
+        return []
+    waited = fleet.timeouts.queue_s
+    error = errors.QueueTimeout(
+        f"No worker took the request within {waited:g} s.",
+        retry_after_s=_retry_after(fleet.models[entry.job.model]),
+    )
+    return fail_job(fleet, entry, error, now)

@@ -1,0 +1,100 @@
+"""What the death of a worker means."""
+
+import pytest
+
+from backends.protocol import (
+    Delta,
+    ItemDone,
+    Started,
+)
+from gateway.engine import errors
+from gateway.engine.events import (
+    Dispatch,
+    FailJob,
+    ModelWanted,
+    ReplayJob,
+    StartWorker,
+)
+from tests.unit.gateway.engine.desk import RESULT, Desk, failure, of
+
+
+class TestDeath:
+    def test_unstarted_jobs_are_queued_again_in_order(self) -> None:
+        desk = Desk()
+        desk.job("a")
+        desk.job("b")
+        desk.ready(1)
+        assert not of(FailJob, desk.die(1))
+        desk.tick(1.0)
+        assert [c.job.id for c in of(Dispatch, desk.ready(2))] == ["a", "b"]
+
+    def test_a_stream_that_has_begun_fails(self) -> None:
+        desk = Desk()
+        desk.job("a")
+        desk.ready(1)
+        desk.frame(1, Started("a"), Delta("a", 0, "x"))
+        assert isinstance(failure(desk.die(1), "a"), errors.WorkerDied)
+
+    @pytest.mark.parametrize("stream", [True, False])
+    def test_a_started_job_that_nobody_has_seen_is_replayed_once(self, stream: bool) -> None:
+        desk = Desk()
+        desk.job("a", stream=stream)
+        desk.ready(1)
+        desk.frame(1, Started("a"))
+        if not stream:
+            desk.frame(1, ItemDone("a", 0, RESULT))
+        assert ReplayJob("a") in desk.die(1)
+        desk.tick(1.0)
+        desk.ready(2)
+        desk.frame(2, Started("a"))
+        error = failure(desk.die(2), "a")
+        assert isinstance(error, errors.PoisonRequest)
+        assert error.should_retry is False
+
+    def test_two_deaths_from_outside_do_not_blame_the_request(self) -> None:
+        desk = Desk()
+        desk.job("a", stream=False)
+        for worker_id in (1, 2):
+            desk.ready(worker_id)
+            desk.frame(worker_id, Started("a"))
+            commands = desk.die(worker_id, external=True)
+            desk.tick(2.0)
+        error = failure(commands, "a")
+        assert isinstance(error, errors.WorkerDied)
+        assert error.retry_after_s
+
+    def test_back_off_doubles_and_five_deaths_fail_the_model(self) -> None:
+        desk = Desk()
+        desk.job("a")
+        waits = []
+        for worker_id in range(1, 5):
+            assert not of(StartWorker, desk.die(worker_id))
+            wake = desk.fleet.models["m"].retry_at
+            waits.append(wake - desk.now)
+            assert of(StartWorker, desk.tick(wake - desk.now)) == [StartWorker(worker_id + 1, "m", "cpu")]
+        assert waits == [1, 2, 4, 8]
+        assert isinstance(failure(desk.die(5), "a"), errors.ModelFailed)
+        error = failure(desk.job("b"), "b")
+        assert isinstance(error, errors.ModelFailed)
+        assert error.retry_after_s == 60
+        assert of(StartWorker, [*desk.tick(61), *desk.job("c")]), "tried again after the cool-down"
+
+    def test_old_deaths_are_forgotten(self) -> None:
+        desk = Desk()
+        desk.tell(ModelWanted("m"))
+        for worker_id in range(1, 8):
+            desk.ready(worker_id)
+            desk.die(worker_id)
+            desk.tick(61)
+        assert desk.fleet.models["m"].state(desk.now) == "starting"
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"), [("invalid_model", errors.ModelFailed), ("out_of_memory", errors.NoRoom)]
+    )
+    def test_a_load_that_cannot_work_fails_at_once(
+        self, kind: str, expected: type[errors.GatewayError]
+    ) -> None:
+        desk = Desk()
+        desk.job("a")
+        assert isinstance(failure(desk.die(1, kind=kind), "a"), expected)
+        assert isinstance(failure(desk.job("b"), "b"), expected)
