@@ -21,7 +21,7 @@ from msgspec import Raw
 
 from backends.base import JobError, Preparer
 from backends.process import die_with_parent, open_backend
-from backends.protocol import FrameBuffer, Job, Load, Media, Message, Result, encode_frame
+from backends.protocol import FrameBuffer, Job, Load, Message, Result, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -223,8 +223,7 @@ class PrepareStage:
 
     def _limit_s(self, job: Job) -> float:
         """Media have to be decoded, which takes longer than reading text."""
-        media = any(isinstance(item, Media) for item in job.items)
-        return self._load.media_prepare_timeout_s if media else self._load.prepare_timeout_s
+        return self._load.media_prepare_timeout_s if job.has_media else self._load.prepare_timeout_s
 
     def _kill_helper(self) -> None:
         if self._channel is not None:

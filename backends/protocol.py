@@ -9,6 +9,7 @@ a change is not compatible.
 """
 
 import struct
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -261,7 +262,11 @@ PictureFormat = Literal["png", "jpeg", "webp"]
 class PaintParameters(Message, frozen=True):
     """Of paint jobs, from a text, and of edit jobs, from a text and pictures. Items are Text, the prompts.
 
-    The pictures of an item come as PictureDelta, in order, never in its ItemDone.
+    The pictures of an item come as PictureDelta, in order, never in its ItemDone. An edit without a prompt
+    makes variations. Every model honours the prompt, its `sizes`, `format` and `compression`; the others are
+    named by the description's parameters as requests call them: n, quality, steps, guidance, negative_prompt,
+    seed, mask, strength, background, and partial_images for `previews`; limits: n, images, steps,
+    partial_images.
     """
 
     n: int = 1
@@ -346,6 +351,12 @@ class Job(Message, frozen=True):
     def answers(self) -> int:
         """Results to each item."""
         return self.parameters.n if isinstance(self.parameters, GenerateParameters | PaintParameters) else 1
+
+    @property
+    def has_media(self) -> bool:
+        """Whether files come with it, which have to be decoded."""
+        beside = isinstance(self.parameters, PaintParameters) and self.parameters.images
+        return bool(beside) or any(isinstance(item, Media) for item in self.items)
 
     @property
     def result_count(self) -> int:
@@ -927,6 +938,7 @@ class ProtocolError(Exception):
 
 
 _HEADER = struct.Struct("<I")
+_PIECE_BYTES = MAX_FRAME_BYTES // 4
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -936,6 +948,23 @@ def encode_frame(message: Message) -> bytes:
     if len(body) > MAX_FRAME_BYTES:
         raise ProtocolError(f"{type(message).__name__} of {len(body)} bytes is over the frame cap")
     return _HEADER.pack(len(body)) + body
+
+
+def fitting(outputs: Sequence[Output]) -> Iterator[list[Output]]:
+    """The outputs in order, in pieces of which each fits one frame. At least one piece, perhaps empty.
+
+    Sound and pictures come in small pieces, but many of them may come of one step.
+    """
+    piece: list[Output] = []
+    size = 0
+    for output in outputs:
+        cost = len(output.data) if isinstance(output, AudioDelta | PictureDelta) else 0
+        if piece and size + cost > _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+        piece.append(output)
+        size += cost
+    yield piece
 
 
 class FrameBuffer:

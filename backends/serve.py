@@ -43,6 +43,7 @@ from backends.protocol import (
     StepStats,
     Stop,
     Submit,
+    fitting,
 )
 from backends.session_desk import SessionDesk
 
@@ -219,7 +220,10 @@ class Worker:
         if not self._outputs and (self._preparing or capacity == self._sent_capacity):
             return
         outputs = [self._with_prepare_time(output) for output in self._outputs]
-        self._send(Frame(outputs, capacity, stats))
+        *first, last = fitting(outputs)
+        for piece in first:
+            self._send(Frame(piece, capacity))
+        self._send(Frame(last, capacity, stats))
         self._sent_capacity = capacity
         self._outputs.clear()
 

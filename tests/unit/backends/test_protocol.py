@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 
 from backends.protocol import (
     MAX_FRAME_BYTES,
+    MAX_PICTURE_DELTA_BYTES,
     Capacity,
+    CaptionParameters,
     Chat,
     ChatMessage,
     Delta,
@@ -21,6 +23,9 @@ from backends.protocol import (
     Inline,
     ItemDone,
     Job,
+    Media,
+    PaintParameters,
+    PictureDelta,
     ProtocolError,
     StepStats,
     Submit,
@@ -28,6 +33,7 @@ from backends.protocol import (
     Tokens,
     WorkerMessage,
     encode_frame,
+    fitting,
 )
 
 FRAME = Frame(
@@ -53,6 +59,25 @@ JOB = Job(
 def test_messages_come_back_the_same(message: Frame | Submit, kind: type) -> None:
     (body,) = FrameBuffer().feed(encode_frame(message))
     assert msgspec.msgpack.decode(body, type=kind) == message
+
+
+def test_what_is_much_together_goes_in_several_frames() -> None:
+    pictures = [PictureDelta("a", item, bytes(MAX_PICTURE_DELTA_BYTES), True) for item in range(20)]
+    outputs = [*pictures, Finished("a")]
+    pieces = list(fitting(outputs))
+    assert [output for piece in pieces for output in piece] == outputs
+    assert len(pieces) > 1
+    for piece in pieces:
+        encode_frame(Frame(piece, FRAME.capacity))
+    assert list(fitting([])) == [[]]
+
+
+def test_a_picture_to_be_edited_is_media_like_any_other() -> None:
+    picture = Media(Inline(b"x"))
+    job = Job("id", "m", "edit", PaintParameters(images=[picture]), [Text("t")])
+    assert job.has_media
+    assert Job("id", "m", "caption", CaptionParameters(), [picture]).has_media
+    assert not JOB.has_media
 
 
 @given(st.lists(st.binary(max_size=50), max_size=8), st.integers(1, 20))
