@@ -3,6 +3,7 @@
 `-P` keeps the working directory off the import path, so that a user's own `config/` or `torch.py` cannot win.
 """
 
+import faulthandler
 import logging
 import os
 import sys
@@ -30,6 +31,7 @@ def _describe() -> int:
 
 
 def main(arguments: list[str]) -> int:
+    faulthandler.enable()  # a crash in a library's machine code says on stderr where it was
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     match arguments:
         case ["worker", fd, parent_pid]:

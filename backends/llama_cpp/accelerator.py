@@ -19,6 +19,10 @@ _CMAKE = {
     "vulkan": "-DGGML_VULKAN=ON",
 }
 
+_WITHOUT_AMX = "-DCMAKE_C_FLAGS=-mno-amx-int8 -DCMAKE_CXX_FLAGS=-mno-amx-int8"
+"""llama.cpp writes the tiles' shape where GCC sees no reader and so leaves it out (GCC 12 seen), so that
+the first token ends the process: https://github.com/ggml-org/llama.cpp/pull/26954."""
+
 
 class Machine(NamedTuple):
     """What was found."""
@@ -31,19 +35,26 @@ class Machine(NamedTuple):
     """A graphics device that Vulkan could use."""
     vulkan_tools: bool = False
     """glslc and the Vulkan headers."""
+    amx: bool = False
+    """The processor has Intel's matrix extension, which a build for it would use."""
 
 
 class Choice(NamedTuple):
     accelerator: str
     reason: str
+    amx: bool = False
 
     @property
     def cmake_args(self) -> str:
-        return _CMAKE[self.accelerator]
+        return " ".join(filter(None, (_CMAKE[self.accelerator], _WITHOUT_AMX if self.amx else "")))
 
 
 def choose(machine: Machine, wanted: str = "auto") -> Choice:
     """The build for this machine. Raises ValueError for an unknown wish."""
+    return _choose(machine, wanted)._replace(amx=machine.amx)
+
+
+def _choose(machine: Machine, wanted: str) -> Choice:
     if wanted not in CHOICES:
         raise ValueError(f"ACCELERATOR={wanted}: expected one of {', '.join(CHOICES)}")
     if wanted != "auto":
@@ -75,7 +86,15 @@ def look(vulkan_sdk: str = "") -> Machine:
         nvcc=shutil.which("nvcc") is not None,
         render_device=any(Path("/dev/dri").glob("renderD*")),
         vulkan_tools=shutil.which("glslc") is not None and _has_vulkan_headers(vulkan_sdk),
+        amx=_has_amx(),
     )
+
+
+def _has_amx() -> bool:
+    try:
+        return " amx_int8" in Path("/proc/cpuinfo").read_text()
+    except OSError:  # not Linux
+        return False
 
 
 def _has_nvidia_gpu() -> bool:

@@ -38,6 +38,15 @@ def test_a_wish_wins_and_every_wish_has_its_arguments() -> None:
     }
 
 
+@pytest.mark.parametrize("wanted", CHOICES)
+def test_every_build_leaves_out_amx_where_the_processor_has_it(wanted: str) -> None:
+    plain, beside = choose(Machine("Linux"), wanted), choose(Machine("Linux", amx=True), wanted)
+    assert beside.accelerator == plain.accelerator
+    assert beside.cmake_args.startswith(plain.cmake_args)
+    assert "-DCMAKE_CXX_FLAGS=-mno-amx-int8" in beside.cmake_args.split()
+    assert "amx" not in plain.cmake_args
+
+
 def test_an_unknown_wish() -> None:
     with pytest.raises(ValueError, match="ACCELERATOR=tpu: expected one of auto, cpu"):
         choose(Machine("Linux"), "tpu")
