@@ -5,7 +5,7 @@ Cases: `cold`, prefixes that nobody has sent before; `warm`, the prefix of a req
 together; `checked`, whether the gateway answers the same whether or not it has seen the prefix (against a
 second copy of the model that never has: greedy answers with their log-probabilities).
 
-usage: python -m benchmarks.prefix [--model FILE.gguf] [--prefix-words 480] …
+usage: python -m benchmarks.prefix [--model FILE.gguf] [--cases cold warm] [--prefix-words 480] …
 """
 
 import argparse
@@ -53,11 +53,13 @@ def main() -> None:
             *(Ratio("ttft_p50_s", (GATEWAY, WARM), (peer, WARM), "at most 1.0") for peer in peers),
             *(Ratio("ttft_p50_s", (GATEWAY, case), (peer, case)) for peer in peers for case in CASES),
         ]
-        hold(Contest("prefix", CASES, measuring, COLUMNS, ratios), arguments, sides)
+        shown = [ratio for ratio in ratios if {ratio.ours[1], ratio.theirs[1]} <= set(arguments.cases)]
+        hold(Contest("prefix", arguments.cases, measuring, COLUMNS, shown), arguments, sides)
 
 
 def _arguments() -> argparse.Namespace:
     parser = settings(__doc__, context=16384)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=CASES)
     parser.add_argument("--streams", type=int, default=8)
     parser.add_argument("--prefix-words", type=int, default=480, help="about 1,000 tokens")
     parser.add_argument("--max-tokens", type=int, default=16)

@@ -84,7 +84,7 @@ def _our_model(name: str, alike: peers.Setting, speculation: str) -> dict[str, A
             "n_threads": alike.threads,
             "n_threads_batch": alike.threads,
             # As llama-server does it: each slot has its share of the cells.
-            "kv_unified": alike.prompt_cache,
+            "kv_unified": False,
             "prefix_cache": alike.prompt_cache,
             "speculation": speculation,
         },
