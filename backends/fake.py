@@ -12,9 +12,10 @@ job alone:
     @prepare-hang  @prepare-die @prepare-refuse     faults of the prepare stage
 
 N defaults to 0. Output i of a generation is the text `w<i> `, unless the prompt says otherwise: see
-backends/fake_answers.py; backends/fake_audio.py and backends/fake_pictures.py are for recordings, speech and
-pictures. Sampling has nothing to choose from here: its parameters are accepted. A stop string ends the answer
-where one token holds it. An embedding is a function of the text, or of the picture's bytes.
+backends/fake_answers.py; backends/fake_audio.py, backends/fake_pictures.py and backends/fake_painting.py are
+for recordings, speech, pictures seen and pictures painted. Sampling has nothing to choose from here: its
+parameters are accepted. A stop string ends the answer where one token holds it. An embedding is a function of
+the text, or of the picture's bytes.
 """
 
 import os
@@ -23,16 +24,16 @@ import time
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import count
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from backends.base import Backend, BatchEngine, JobError, OutOfMemory, Preparer, StepEngine
-from backends.fake_answers import ADAPTERS, FakeItem, directives, plan
+from backends.fake_answers import ADAPTERS, MOST_ANSWERS, FakeItem, directives, plan
+from backends.fake_answers import HONOURED as ANSWERED
 from backends.fake_audio import (
     AUDIO_TASKS,
-    HONOURED,
     LANGUAGES,
     VOICE_ALIASES,
     VOICES,
@@ -41,9 +42,10 @@ from backends.fake_audio import (
     hear,
     read_aloud,
 )
+from backends.fake_audio import HONOURED as HEARD
 from backends.fake_faults import strike, strike_in_preparing, struck
 from backends.fake_pictures import HONOURED as SEEN
-from backends.fake_pictures import LIMITS, look, see
+from backends.fake_pictures import LIMITS, PAINT_LIMITS, PAINT_TASKS, PAINTED, SIZES, look, see
 from backends.fake_sequence import FakeSequence
 from backends.protocol import (
     Capacity,
@@ -61,6 +63,7 @@ from backends.protocol import (
     JobTask,
     Media,
     Output,
+    PaintParameters,
     Result,
     SpeakParameters,
     StepStats,
@@ -69,36 +72,8 @@ from backends.protocol import (
 )
 from backends.tokens import TOKEN_TASKS, answer
 
-_HONOURED = [
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "typical_p",
-    "frequency_penalty",
-    "presence_penalty",
-    "repeat_penalty",
-    "repeat_last_n",
-    "seed",
-    "stop",
-    "logit_bias",
-    "ignore_eos",
-    "n",
-    "best_of",
-    "logprobs",
-    "top_logprobs",
-    "echo",
-    "suffix",
-    "tools",
-    "response_format",
-    "regex",
-    "reasoning_effort",
-    "chat_template_kwargs",
-    "reproducible",
-    "lora",
-]
-_MOST_ANSWERS = 16
+if TYPE_CHECKING:
+    from backends.fake_painting import FakePainting
 
 
 class FakeParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -132,6 +107,10 @@ class FakePreparer(Preparer[FakeItem]):
             return [struck(hear(item)) for item in job.items]
         if isinstance(parameters, SpeakParameters):
             return [struck(read_aloud(item)) for item in job.items]
+        if isinstance(parameters, PaintParameters):
+            from backends.fake_painting import sketch
+
+            return [struck(sketch(item, parameters, self._parameters.tokens)) for item in job.items]
         if job.task in ("embed", "caption", "classify") and any(isinstance(i, Media) for i in job.items):
             return [
                 struck(see(i) if isinstance(i, Media) else plan(i, GenerateParameters())) for i in job.items
@@ -207,11 +186,12 @@ class FakeStepBackend(_FakeBackend):
             context_length=parameters.context_length,
             vocabulary_size=1000,
             memory_bytes=parameters.memory_bytes,
-            limits={"n": _MOST_ANSWERS, "best_of": _MOST_ANSWERS},
+            limits={"n": MOST_ANSWERS, "best_of": MOST_ANSWERS} | (PAINT_LIMITS if self._paints() else {}),
             adapters=list(ADAPTERS) if "generate" in self.spec.tasks else [],
             voices=list(VOICES) if "speak" in self.spec.tasks else [],
             voice_aliases=dict(VOICE_ALIASES) if "speak" in self.spec.tasks else {},
             languages=list(LANGUAGES) if set(AUDIO_TASKS) & set(self.spec.tasks) else [],
+            sizes=list(SIZES) if self._paints() else [],
         )
 
     def load(self, device: str) -> "FakeStepEngine":
@@ -222,12 +202,15 @@ class FakeStepBackend(_FakeBackend):
         return FakeSessionEngine(self._load())
 
     def _honoured(self) -> list[str]:
-        by_task = {"generate": _HONOURED, "translate": HONOURED["transcribe"]} | HONOURED
+        by_task = {"generate": ANSWERED, "translate": HEARD["transcribe"]} | HEARD | PAINTED
         names = [name for task in self.spec.tasks for name in by_task.get(task, [])]
         return list(dict.fromkeys(names))
 
+    def _paints(self) -> bool:
+        return bool(set(PAINT_TASKS) & set(self.spec.tasks))
 
-_Answer = FakeSequence | FakeTranscript | FakeSpeech
+
+_Answer: TypeAlias = "FakeSequence | FakeTranscript | FakeSpeech | FakePainting"
 
 
 class FakeStepEngine(StepEngine[FakeItem]):
@@ -254,6 +237,10 @@ class FakeStepEngine(StepEngine[FakeItem]):
                 self._queue.append(FakeTranscript(job, index, item, tokens=tokens, step_ms=step_ms))
             elif job.task == "speak":
                 self._queue.append(FakeSpeech(job, index, item, tokens=tokens, step_ms=step_ms))
+            elif job.task in PAINT_TASKS:
+                from backends.fake_painting import FakePainting
+
+                self._queue.append(FakePainting(job, index, item, tokens=tokens, step_ms=step_ms))
             else:
                 self._queue.append(FakeSequence(job, index, item, self._ids, tokens=tokens, step_ms=step_ms))
 
@@ -262,6 +249,7 @@ class FakeStepEngine(StepEngine[FakeItem]):
         self._admit()
         outputs: list[Output] = []
         rows = len(self._running)
+        painted = sum(sequence.job.task in PAINT_TASKS for sequence in self._running)
         for sequence in list(self._running):
             if sequence.job.id in self._open:
                 outputs += self._advance(sequence)
@@ -270,7 +258,12 @@ class FakeStepEngine(StepEngine[FakeItem]):
             time.sleep(wait_s)
         step_s = time.monotonic() - started_at
         self._stats = msgspec.structs.replace(
-            self._seen, step_s=step_s, running=len(self._running), batch_items=rows, decode_tokens=rows
+            self._seen,
+            step_s=step_s,
+            running=len(self._running),
+            batch_items=rows,
+            decode_tokens=rows - painted,
+            denoise_steps=painted,
         )
         self._seen = StepStats()
         return outputs

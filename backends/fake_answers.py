@@ -38,6 +38,36 @@ from backends.protocol import (
 )
 
 ADAPTERS = ["shout"]
+HONOURED = [
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "typical_p",
+    "frequency_penalty",
+    "presence_penalty",
+    "repeat_penalty",
+    "repeat_last_n",
+    "seed",
+    "stop",
+    "logit_bias",
+    "ignore_eos",
+    "n",
+    "best_of",
+    "logprobs",
+    "top_logprobs",
+    "echo",
+    "suffix",
+    "tools",
+    "response_format",
+    "regex",
+    "reasoning_effort",
+    "chat_template_kwargs",
+    "reproducible",
+    "lora",
+]
+MOST_ANSWERS = 16
 _NUMBER = re.compile(r"@([a-z-]+)(?::(\d+))?")
 _CALL = re.compile(r"@call:([A-Za-z0-9_-]+)[ \t]*(\{.*\})?")
 _SAY = re.compile(r"@say[ \t]+(.*)")
@@ -45,6 +75,14 @@ _WORD = re.compile(r"\s*\S+(?:\s+\Z)?|\s+\Z")
 _EFFORT = {"": 0, "none": 0, "minimal": 1, "low": 2, "medium": 4, "high": 8, "xhigh": 16, "max": 32}
 _ARGUMENT_CHARS = 6
 """Characters of a call's arguments that count as one token."""
+
+
+class Canvas(PreparedItem):
+    """What an edit begins with, both as PNG and of one size."""
+
+    picture: bytes
+    keep: bytes
+    """White where the picture stays as it is; empty: nowhere."""
 
 
 class FakeItem(PreparedItem):
@@ -58,6 +96,8 @@ class FakeItem(PreparedItem):
     calls: list[ToolCall] = field(default_factory=list)
     digest: str = ""
     """Hash of a recording or a picture."""
+    canvas: Canvas | None = None
+    """Of an edit."""
 
 
 class Piece(Struct, frozen=True):

@@ -21,6 +21,13 @@ from backends.protocol import (
 HONOURED = {"caption": ["prompt", "max_tokens"], "classify": ["prompt"]}
 LIMITS = {"images": 8, "labels": 64}
 
+PAINT_TASKS = ("paint", "edit")
+_PAINT = ["n", "quality", "steps", "guidance", "negative_prompt", "seed", "background", "partial_images"]
+PAINTED = {"paint": _PAINT, "edit": [*_PAINT, "mask", "strength"]}
+PAINT_LIMITS = {"images": 4, "steps": 1000}
+SIZES = ["64x64", "96x64", "64x96", "1024x1024"]
+"""What backends/fake_painting.py paints."""
+
 
 def see(item: Item) -> FakeItem:
     """A picture as its script and its hash. Raises JobError."""

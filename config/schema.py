@@ -28,6 +28,9 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     """Host header names to accept besides loopback names and `host` (guards against DNS rebinding)."""
     allowed_origins: list[str] = field(default_factory=list)
     """Browser origins to accept besides loopback ones, as `scheme://host[:port]`."""
+    public_url: Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")] | None = None
+    """Address by which clients reach it through a proxy, `https://host[/path]`, for links in answers;
+    default: what the request's Host says, and `X-Forwarded-Proto` of a proxy on this machine."""
 
 
 class AuthConfig(Settings, frozen=True, kw_only=True):
@@ -40,6 +43,10 @@ class LimitsConfig(Settings, frozen=True, kw_only=True):
     """Largest JSON body, and largest event of a live session."""
     upload_bytes: Positive = 100 * 1024 * 1024
     """Largest multipart body, its files included."""
+    picture_file_bytes: Positive = 256 * 1024 * 1024
+    """Painted pictures kept for their addresses (`response_format` url), together; the oldest go first."""
+    picture_files: Positive = 1000
+    """Most of them."""
     speech_characters: Positive = 100_000
     """Longest text to be spoken in one request."""
     queued_jobs_per_model: Positive = 256
@@ -71,6 +78,8 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     """A live transcription session lasts at most this long; request_s is not for it."""
     session_idle_s: PositiveSeconds = 300.0
     """A live transcription session whose client sends nothing for this long is closed."""
+    picture_file_s: PositiveSeconds = 3600.0
+    """A painted picture is kept for its address this long."""
     first_event_s: PositiveSeconds = 10.0
     """A streamed answer keeps its HTTP status open this long for an early error, then sends headers."""
     keepalive_s: PositiveSeconds = 10.0

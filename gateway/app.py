@@ -15,9 +15,12 @@ from gateway.http.embeddings import embedding_route
 from gateway.http.errors import EXCEPTION_HANDLERS
 from gateway.http.front import Front
 from gateway.http.health import health_routes
+from gateway.http.image_files import image_file_routes
+from gateway.http.images import image_routes
 from gateway.http.models import model_routes
 from gateway.http.openapi.routes import openapi_routes
 from gateway.http.page import page_routes, swagger_ui_routes
+from gateway.http.picture_files import PictureFiles
 from gateway.http.realtime import realtime_route
 from gateway.http.services import Services
 from gateway.http.speech import speech_routes
@@ -35,7 +38,7 @@ def create_app(
 
     `spool`: the folder for uploads; None: the system's for temporary files.
     """
-    services = Services(config, engine, metrics, keys, spool)
+    services = Services(config, engine, metrics, keys, spool, PictureFiles(config, spool))
     app = Litestar(
         [
             chat_route(services),
@@ -46,6 +49,8 @@ def create_app(
             *speech_routes(services),
             *cortex_audio_routes(services),
             *vision_routes(services),
+            *image_routes(services),
+            *image_file_routes(services),
             realtime_route(services),
             *token_routes(services),
             *model_routes(services),

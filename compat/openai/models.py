@@ -43,6 +43,8 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     """Other names that a request may give a voice, and the voice that it then gets."""
     languages: list[str]
     """ISO 639-1 codes of what it hears or speaks; empty where that has no meaning or is not known."""
+    sizes: list[str]
+    """WIDTHxHEIGHT, pixels, of what it paints, the default first; empty where that has no meaning."""
     context_length: int
     """Most tokens of prompt and answer together; 0: no such limit."""
     dimensions: int

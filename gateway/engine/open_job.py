@@ -32,6 +32,7 @@ class OpenJob:
         "_generation_tokens",
         "_last_at",
         "_metrics",
+        "_pictures",
         "_prompt_tokens",
         "_started_at",
         "stream",
@@ -46,6 +47,7 @@ class OpenJob:
         self._last_at = 0.0
         self._prompt_tokens = 0
         self._generation_tokens = 0
+        self._pictures = 0
 
     @property
     def is_session(self) -> bool:
@@ -90,6 +92,7 @@ class OpenJob:
             now - since,
             self._prompt_tokens,
             self._generation_tokens,
+            self._pictures,
         )
 
     def _count(self, done: ItemDone) -> None:
@@ -97,6 +100,8 @@ class OpenJob:
             self._prompt_tokens += _prompt_tokens(done.result)
         if isinstance(done.result, GenerationResult):
             self._generation_tokens += done.result.completion_tokens
+        if isinstance(done.result, PaintResult):
+            self._pictures += 1
 
 
 def _prompt_tokens(result: Result) -> int:

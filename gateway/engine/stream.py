@@ -49,12 +49,16 @@ class JobStream:
 
     async def results(self) -> tuple[list[Result], Finished]:
         """For a job with stream=False: the results in the order of its items. Raises its GatewayError."""
-        while not (self._outputs and isinstance(self._outputs[-1], Finished)):
-            await self._wait()
-        *done, finished = self._outputs
+        *done, finished = await self.outputs()
         assert isinstance(finished, Finished)
         results = {output.item: output.result for output in done if isinstance(output, ItemDone)}
         return [results[item] for item in range(self.job.result_count)], finished
+
+    async def outputs(self) -> list[StreamOutput]:
+        """For a job with stream=False: all that came of it, Finished last. Raises its GatewayError."""
+        while not (self._outputs and isinstance(self._outputs[-1], Finished)):
+            await self._wait()
+        return self._outputs
 
     def abort(self, reason: str = "client disconnected") -> None:
         """Nobody reads any more: end the job, in whatever phase it is."""

@@ -15,7 +15,7 @@ from gateway.http.hosts import header_values
 from gateway.keys import Key, KeyRing
 
 PUBLIC: dict[str, Any] = {"public": True}
-"""`opt` of a route that answers without a key."""
+"""`opt` of a route that answers without a key. Its path is exact, but for a last part that may be a name."""
 
 _CALLER = "llm_cortex.caller"
 _LONGEST_KEY = 4096
@@ -28,19 +28,24 @@ class KeyGuard:
     """Checks the key of each request against the ring."""
 
     def __init__(self, keys: KeyRing, public_paths: Iterable[str]) -> None:
+        """A public path that ends with `/` stands for every name behind it."""
         self._keys = keys
         self._public = frozenset(public_paths)
+        self._public_folders = frozenset(path for path in self._public if path.endswith("/")) - {"/"}
 
     def check(self, scope: Scope) -> None:
         """Raises Unauthorized without a right key, Forbidden if it lacks the scope that the route needs."""
         path = normalize_path(scope["path"])
-        if not self._keys or path in self._public:
+        if not self._keys or self._is_public(path):
             return
         key = self._presented(header_values(scope["headers"], b"authorization") or _of_subprotocols(scope))
         needed = _METRICS_SCOPES if path == "/metrics" else _API_SCOPES
         if not key.scopes & needed:
             raise Forbidden("This API key may not use this route.", code="insufficient_scope")
         scope[_CALLER] = key.name  # type: ignore[literal-required]
+
+    def _is_public(self, path: str) -> bool:
+        return path in self._public or path[: path.rfind("/") + 1] in self._public_folders
 
     def _presented(self, values: list[str]) -> Key:
         if len(values) != 1:
@@ -67,11 +72,10 @@ def caller(scope: Scope) -> str:
 
 
 def public_paths(app: Litestar) -> list[str]:
-    """Paths of the routes that are marked PUBLIC."""
+    """Paths of the routes that are marked PUBLIC, without the name that may come last."""
     return [
-        path
+        route.path_format.partition("{")[0]
         for route in app.routes
-        for path in [route.path]
         for handler in handlers(route)
         if handler.opt.get("public")
     ]

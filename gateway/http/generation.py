@@ -10,10 +10,14 @@ from backends.protocol import (
     DetokenizeResult,
     EmbeddingResult,
     GenerationResult,
+    ItemDone,
+    PaintResult,
+    PictureDelta,
     TokenizeResult,
     TranscriptionResult,
 )
 from compat.openai.answers import Answer
+from compat.openai.image_answers import Painted
 from gateway.engine.errors import InternalError
 from gateway.engine.stream import JobStream
 
@@ -59,6 +63,22 @@ async def embed(stream: JobStream) -> list[EmbeddingResult]:
 async def single(stream: JobStream, kind: type[R]) -> R:
     """The result of a job of one item. Raises the job's GatewayError."""
     return (await results_of(stream, kind))[0]
+
+
+async def painted(stream: JobStream) -> list[Painted]:
+    """The pictures of a job that is not streamed, in their order. Raises the job's GatewayError."""
+    async with stream:
+        outputs = await stream.outputs()
+    data: dict[int, list[bytes]] = {}
+    results: dict[int, PaintResult] = {}
+    for output in outputs:
+        if isinstance(output, PictureDelta) and output.preview < 0:
+            data.setdefault(output.item, []).append(output.data)
+        elif isinstance(output, ItemDone) and isinstance(output.result, PaintResult):
+            results[output.item] = output.result
+    if len(results) != stream.job.result_count or set(data) != set(results):
+        raise InternalError("The model gave a result of the wrong kind.")
+    return [Painted(b"".join(data[item]), results[item]) for item in sorted(results)]
 
 
 async def results_of(stream: JobStream, kind: type[R]) -> list[R]:

@@ -7,6 +7,8 @@ import ipaddress
 import re
 from collections.abc import Iterable
 
+from litestar.types import Scope
+
 from config.schema import ServerConfig
 from gateway.engine.errors import BadRequest, Forbidden
 
@@ -55,6 +57,14 @@ class HostList:
     def _is_ours(self, name: str) -> bool:
         # Bound to every address, any of them reaches the server; rebinding needs a name, not an address.
         return name in self._names or is_loopback(name) or (self._wildcard and _address(name) is not None)
+
+
+def own_address(scope: Scope, server: ServerConfig) -> str:
+    """`scheme://authority` by which the client reaches this server, for links. Its Host has been checked."""
+    if server.public_url:
+        return server.public_url.rstrip("/")
+    (host,) = header_values(scope["headers"], b"host")
+    return f"{scope['scheme']}://{host.lower()}"
 
 
 def is_loopback(name: str) -> bool:

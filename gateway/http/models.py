@@ -91,6 +91,7 @@ def _capabilities(spec: ModelSpec, description: Description) -> Capabilities:
         voices=description.voices,
         voice_aliases=description.voice_aliases,
         languages=description.languages,
+        sizes=description.sizes,
         context_length=description.context_length,
         dimensions=description.dimensions,
         vocabulary_size=description.vocabulary_size,

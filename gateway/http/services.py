@@ -18,6 +18,7 @@ from gateway.engine.errors import BadRequest, ModelNotFound
 from gateway.engine.session import SessionStream
 from gateway.engine.stream import JobStream
 from gateway.http.auth import caller
+from gateway.http.picture_files import PictureFiles
 from gateway.keys import KeyRing
 from gateway.telemetry.metrics import Metrics
 
@@ -30,6 +31,7 @@ class Services:
     keys: KeyRing
     spool: Path | None
     """Where uploads are kept while their requests last; None: the system's folder for temporary files."""
+    pictures: PictureFiles
 
     def model_for(self, name: str, task: Task) -> ModelSpec:
         """The model of this name or alias, if it does `task`. Raises ModelNotFound, BadRequest."""

@@ -106,7 +106,7 @@ class EventStream:
             events = self._written.opening()
             while True:
                 events += b"".join(map(self._written.write, outputs))
-                self._silent = False
+                self._silent = self._silent and not events
                 yield events
                 if isinstance(outputs[-1], Finished):
                     break

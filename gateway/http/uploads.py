@@ -56,28 +56,45 @@ class Form(Struct, frozen=True):
     """What a body held, in its order; a name may stand several times among the texts."""
 
     texts: list[tuple[str, str]]
-    files: dict[str, UploadedFile]
+    files: dict[str, list[UploadedFile]]
 
     def media(self, name: str) -> Media:
         """The file of this name as an item of a job. Raises InvalidRequest where there is none."""
         if name not in self.files:
             raise missing(name)
-        file = self.files[name]
-        return Media(LocalFile(str(file.path)), file.name, name)
+        return _media(self.files[name][0], name)
+
+    def all_media(self, *names: str) -> list[Media]:
+        """The files of these names, numbered where there are several. Raises InvalidRequest without any."""
+        files = [file for name in names for file in self.files.get(name, [])]
+        if not files:
+            raise missing(names[0])
+        if len(files) == 1:
+            return [_media(files[0], names[0])]
+        return [_media(file, f"{names[0]}[{index}]") for index, file in enumerate(files)]
+
+
+def _media(file: UploadedFile, param: str) -> Media:
+    return Media(LocalFile(str(file.path)), file.name, param)
 
 
 async def read_form(
-    request: Request[Any, Any, Any], config: Config, folder: Path | None, file_names: Iterable[str]
+    request: Request[Any, Any, Any],
+    config: Config,
+    folder: Path | None,
+    file_names: Iterable[str],
+    repeated: Iterable[str] = (),
 ) -> Form:
     """The whole body; parts called `file_names` are files, all others texts. Raises GatewayError.
 
-    The files are removed when the request ends.
+    `repeated`: those of the file names that may stand several times. The files are removed when the request
+    ends.
     """
     boundary = _boundary(request.headers)
     check_uncompressed(request.headers)
     cap = config.limits.upload_bytes
     check_length(request.headers, cap)
-    reader = _FormReader(boundary, folder, frozenset(file_names))
+    reader = _FormReader(boundary, folder, frozenset(file_names), frozenset(repeated))
     at_end(request.scope, reader.remove_files)
     return await reader.read(request.receive, cap, config.timeouts.send_s)
 
@@ -95,12 +112,15 @@ def _boundary(headers: Any) -> str:
 class _FormReader:
     """One body on its way."""
 
-    def __init__(self, boundary: str, folder: Path | None, file_names: frozenset[str]) -> None:
+    def __init__(
+        self, boundary: str, folder: Path | None, file_names: frozenset[str], repeated: frozenset[str]
+    ) -> None:
         self._parser = PushMultipartParser(boundary, max_segment_count=MAX_PARTS)
         self._folder = folder
         self._file_names = file_names
+        self._repeated = repeated
         self._texts: list[tuple[str, str]] = []
-        self._files: dict[str, UploadedFile] = {}
+        self._files: dict[str, list[UploadedFile]] = {}
         self._part: _TextPart | _FilePart | None = None
         self._paths: list[Path] = []
         self._received_bytes = 0
@@ -166,7 +186,7 @@ class _FormReader:
             return _TextPart(name, head.charset)
         if head.filename is None:
             raise BadRequest(f"'{name}' must be sent as a file.", param=name, code="invalid_type")
-        if name in self._files:
+        if name in self._files and name not in self._repeated:
             raise BadRequest(f"'{name}' is given twice.", param=name, code="duplicate_parameter")
         return _FilePart(name, head.filename, self._new_file)
 
@@ -174,7 +194,7 @@ class _FormReader:
         if isinstance(part, _TextPart):
             self._texts.append((part.name, part.text()))
         else:
-            self._files[part.name] = await part.end()
+            self._files.setdefault(part.name, []).append(await part.end())
 
     def _new_file(self) -> tuple[int, Path]:
         """A new empty file, open for writing. On a thread; known here before anything is written to it."""

@@ -58,6 +58,7 @@ class JobTimes(Struct, frozen=True):
     total_s: float
     prompt_tokens: int
     generation_tokens: int
+    pictures: int = 0
 
 
 class Metrics:
@@ -93,6 +94,10 @@ class Metrics:
         self._prefix_hits = self._counter("prefix_cache_hits", "Of those, tokens found there", model)
         self._drafts = self._counter("spec_decode_num_draft_tokens", "Tokens foretold by speculation", model)
         self._accepted = self._counter("spec_decode_num_accepted_tokens", "Of those, tokens that came", model)
+        self._denoise_steps = self._counter(
+            "denoise_steps", "Denoising steps, each picture's own counted", model
+        )
+        self._pictures = self._counter("pictures", "Pictures painted", model)
         self._worker_events = self._counter("worker_events", "Starts and ends of workers", ("model", "event"))
         self._audio_fed = self._counter("session_audio_seconds", "Audio fed to live sessions", model)
         self._load = self._histogram("model_load_seconds", "Start of a worker to ready", model, _LATENCY_S)
@@ -119,6 +124,8 @@ class Metrics:
         if stats.draft_tokens:
             self._drafts.labels(model).inc(stats.draft_tokens)
             self._accepted.labels(model).inc(stats.draft_accepted)
+        if stats.denoise_steps:
+            self._denoise_steps.labels(model).inc(stats.denoise_steps)
         if not stats.batch_items and not stats.prefill_tokens:
             return
         self._of_step(model).observe(stats.step_s)
@@ -139,6 +146,8 @@ class Metrics:
             self._first.labels(times.model).observe(times.first_output_s)
         self._prompt_tokens.labels(times.model).inc(times.prompt_tokens)
         self._generation_tokens.labels(times.model).inc(times.generation_tokens)
+        if times.pictures:
+            self._pictures.labels(times.model).inc(times.pictures)
 
     def worker_event(self, model: str, event: str) -> None:
         """`event`: started, ready, died, stopped."""

@@ -26,6 +26,7 @@ _TAGS = {
     "tokens": "Texts to tokens and back.",
     "audio": "Speech to text and text to speech.",
     "vision": "Captions of pictures, and pictures weighed against labels.",
+    "images": "Pictures from texts, and from pictures and texts.",
     "models": "What is served, and what it can do.",
     "server": "Health, metrics and this document.",
 }
@@ -113,11 +114,11 @@ def _form(texts_of: type[Struct], operation: Operation, schemas: Schemas) -> dic
     texts = schemas.components[texts_of.__name__]
     files = {
         name: {"type": "string", "contentMediaType": "application/octet-stream", "description": text}
-        for name, text in operation.files.items()
+        for name, text in (operation.files | operation.optional_files).items()
     }
     form = texts | {
         "properties": files | texts["properties"],
-        "required": [*files, *texts.get("required", [])],
+        "required": [*operation.files, *texts.get("required", [])],
     }
     return {"multipart/form-data": {"schema": form}}
 

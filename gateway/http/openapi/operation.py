@@ -7,7 +7,7 @@ from msgspec import Struct, field
 OPERATION = "operation"
 """Key of `opt`."""
 
-Tag = Literal["generate", "embed", "tokens", "audio", "vision", "models", "server"]
+Tag = Literal["generate", "embed", "tokens", "audio", "vision", "images", "models", "server"]
 Shape = Any
 """A type that msgspec knows, or a tuple of them: one of these."""
 
@@ -20,6 +20,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     """Of the JSON body, or of a form's texts; None: there is none."""
     files: dict[str, str] = field(default_factory=dict)
     """Files of a form, and what each is; empty: the body is JSON."""
+    optional_files: dict[str, str] = field(default_factory=dict)
+    """Files that a form may have beside these."""
     form: type[Struct] | None = None
     """Texts of a form that may be sent instead of the JSON body `request`; `files` are the form's."""
     query: dict[str, str] = field(default_factory=dict)

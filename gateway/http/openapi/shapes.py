@@ -9,7 +9,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from compat import tokens
 from compat.cortex.chat import CortexEnd
-from compat.openai import chat, messages
+from compat.openai import chat, images, messages
 from compat.openai.answers import Usage
 from compat.openai.chat import ChatCompletionRequest
 from compat.openai.chat_answers import ChatChoice
@@ -19,6 +19,7 @@ from compat.openai.completion_answers import TextChoice
 from compat.openai.completions import CompletionRequest
 from compat.openai.constraints import NamedSchema, StructuredOutputs
 from compat.openai.embeddings import Embedding, EmbeddingRequest, EmbeddingUsage
+from compat.openai.images import EditForm, ImageReference, PromptSettings
 from compat.openai.inputs import TokenId
 from compat.openai.logprobs import ChatTokenLogprob
 from compat.openai.messages import ContentPart, MessageCall, RequestMessage
@@ -161,6 +162,8 @@ REFUSED_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     **{(RequestMessage, name): values for name, values in messages.HARMLESS.items()},
     **{(TokenizeRequest, name): values for name, values in tokens.HARMLESS.items()},
     (ChatCompletionRequest, "chat_template"): (),
+    **{(kind, name): () for kind in (PromptSettings, EditForm) for name in images.REFUSED},
+    (ImageReference, "file_id"): (),
     (ContentPart, "input_audio"): (),
     (ContentPart, "file"): (),
     (MessageCall, "custom"): (),

@@ -29,6 +29,10 @@ from backends.protocol import (
     Job,
     LocalFile,
     Media,
+    PaintParameters,
+    PaintProgress,
+    PaintResult,
+    PictureDelta,
     SpeechResult,
     TokenizeResult,
     TokenLogprob,
@@ -67,6 +71,10 @@ VISION = ModelSpec(
     aliases=["blip", "clip"],
 )
 
+PAINTER = ModelSpec(
+    name="painter", backend="fake", tasks=["paint", "edit"], source="x", aliases=["gpt-image-1", "dall-e-2"]
+)
+
 CHAT_DESCRIPTION = Description(
     tasks=["generate", "tokenize", "detokenize"],
     parameters=["max_tokens", "temperature", "top_p", "top_k", "seed", "stop", "logit_bias", "ignore_eos"],
@@ -85,6 +93,12 @@ VISION_DESCRIPTION = Description(
     parameters=["prompt", "max_tokens", "image"],
     dimensions=2,
     limits={"images": 4, "labels": 3},
+)
+PAINTER_DESCRIPTION = Description(
+    tasks=["paint", "edit"],
+    parameters=["n", "quality", "steps", "guidance", "seed", "mask", "strength", "partial_images"],
+    limits={"n": 4, "images": 2, "steps": 50},
+    sizes=["64x64", "64x96"],
 )
 EMBED_DESCRIPTION = Description(tasks=["embed"], parameters=[], dimensions=2)
 
@@ -122,6 +136,9 @@ def answer(job: Job, stream: JobStream) -> None:
         if isinstance(job.parameters, CaptionParameters):
             stream.push(ItemDone(job.id, item, CaptionResult(f"a dog {item}", 1, 3)))
             continue
+        if isinstance(job.parameters, PaintParameters):
+            paint(job, stream, job.parameters)
+            continue
         if isinstance(job.parameters, ClassifyParameters):
             scores = array("f", [0.25, 0.75][: len(job.parameters.labels)]).tobytes()
             stream.push(ItemDone(job.id, item, ClassifyResult(scores, 5)))
@@ -136,6 +153,19 @@ def answer(job: Job, stream: JobStream) -> None:
         stream.push(ItemDone(job.id, item, GenerationResult(text, "stop", 7, 3, 2)))
     stream.push(Finished(job.id))
     stream.end()
+
+
+def paint(job: Job, stream: JobStream, asked: PaintParameters) -> None:
+    """Two steps; a picture is what it is of, and comes in two pieces."""
+    for item in range(asked.n):
+        for step in (1, 2) if job.stream else ():
+            stream.push(PaintProgress(job.id, item, step, 2))
+        for preview in range(asked.previews):
+            stream.push(PictureDelta(job.id, item, b"preview", True, preview))
+        stream.push(PictureDelta(job.id, item, b"picture ", False))
+        stream.push(PictureDelta(job.id, item, b"%d" % item, True))
+        result = PaintResult(asked.width or 64, asked.height or 64, 2, (asked.seed or 0) + item, 5)
+        stream.push(ItemDone(job.id, item, result))
 
 
 def silence(job: Job, stream: JobStream) -> None:
@@ -186,13 +216,18 @@ class FakeEngine:
             return AUDIO_DESCRIPTION
         if model == VISION.name:
             return VISION_DESCRIPTION
+        if model == PAINTER.name:
+            return PAINTER_DESCRIPTION
         return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
     def submit(self, job: Job, *, key: str = "") -> JobStream:
         if self.refusal is not None:
             raise self.refusal
         self.jobs.append((job, key))
-        self.recordings += [_bytes(item.blob) for item in job.items if isinstance(item, Media)]
+        media: list[Any] = [*job.items]
+        if isinstance(job.parameters, PaintParameters):
+            media += [*job.parameters.images, job.parameters.mask]
+        self.recordings += [_bytes(item.blob) for item in media if isinstance(item, Media)]
         stream = JobStream(job, lambda job_id, reason: self.aborted.append(job_id))
         self.streams.append(stream)
         self.script(job, stream)
@@ -237,7 +272,7 @@ def make_site(
         server=server or ServerConfig(),
         limits=limits or LimitsConfig(),
         timeouts=timeouts or TimeoutsConfig(),
-        models=[CHAT, EMBED, AUDIO, VISION],
+        models=[CHAT, EMBED, AUDIO, VISION, PAINTER],
     )
     engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
     spool = keys_path.with_name("spool")

@@ -25,7 +25,7 @@ from gateway.http.openapi.shapes import (
     CortexDelta,
 )
 from gateway.keys import KeyRing
-from tests.unit.gateway.http.fakes import AUDIO, EMBED, VISION, Site, make_site, open_site
+from tests.unit.gateway.http.fakes import AUDIO, EMBED, PAINTER, VISION, Site, make_site, open_site
 from tests.unit.gateway.http.test_chat import frames
 
 USER = {"role": "user", "content": "hi"}
@@ -48,7 +48,7 @@ def operations(site: Site) -> list[tuple[str, str, Any]]:
         (document_path(route), method.lower(), handler)
         for route in site.app.routes
         for handler in handlers(route)
-        for method in getattr(handler, "http_methods", set()) - {"OPTIONS"}  # WebSockets have none
+        for method in getattr(handler, "http_methods", set()) - {"OPTIONS", "HEAD"}  # WebSockets have none
     ]
 
 
@@ -188,13 +188,20 @@ async def test_every_form_is_answered_as_told(site: Site, doc: dict[str, Any]) -
     assert {"/v1/audio/transcriptions", "/v1/audio/translations", "/v1/vision/classify"} <= set(forms)
     for path in forms:
         schema = doc["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
-        assert "file" in schema["required"]
+        file, model, formats = ("file", AUDIO, ("json", "verbose_json"))
+        if "/images/" in path:
+            file, model, formats = ("image", PAINTER, ("b64_json", "url"))
+        assert file in schema["required"]
         assert "model" in schema["properties"]
-        for form in ("json", "verbose_json") if "response_format" in schema["properties"] else ("",):
-            data = {"model": (VISION if "vision" in path else AUDIO).name, "labels": ["a", "b"]}
+        for form in formats if "response_format" in schema["properties"] else ("",):
+            data = {
+                "model": VISION.name if "vision" in path else model.name,
+                "labels": ["a", "b"],
+                "prompt": "x{}",
+            }
             data = {name: value for name, value in data.items() if name in schema["properties"]}
             data |= {"response_format": form} if form else {}
-            response = await site.client.post(path, data=data, files={"file": b"sound"})
+            response = await site.client.post(path, data=data, files={file: b"sound"})
             assert response.status_code == 200, response.text
             assert_fits(doc, answer_of(doc, path, "post", 200), response.json())
 

@@ -141,6 +141,7 @@ async def test_liveness_and_readiness(site: Site) -> None:
         EMBED.name: "ready",
         "parrot": "ready",
         "seer": "ready",
+        "painter": "ready",
     }
     site.engine.draining = True
     assert (await site.client.get("/health/ready")).json()["status"] == "draining"
