@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, field
 
-from config.settings import Fraction, ModelName, Port, Positive, PositiveSeconds, Settings
+from config.settings import Fraction, ModelName, Port, Positive, PositiveSeconds, Seconds, Settings
 
 JsonValue = Any
 """A backend's own parameters as they stand in the file, before the backend's struct checks them."""
@@ -87,9 +87,11 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     send_s: PositiveSeconds = 30.0
     """A client that accepts no byte for this long is disconnected."""
     drain_s: PositiveSeconds = 30.0
-    """After SIGTERM running jobs get this long to finish."""
+    """After SIGTERM running jobs get this long to finish, and live sessions of a model that is unloaded."""
     stop_s: PositiveSeconds = 5.0
     """A worker asked to stop gets this long before it is killed."""
+    idle_ttl_s: Seconds = 0.0
+    """A worker that has had nothing to do for this long is stopped and its memory freed; 0: never."""
 
 
 class LogConfig(Settings, frozen=True, kw_only=True):
@@ -144,6 +146,10 @@ class ModelSpec(Settings, frozen=True, kw_only=True):
     """Sampling defaults where a request leaves them out: temperature, top_p, top_k, min_p, …"""
     preload: bool = False
     """Load at start; otherwise at the first request."""
+    pinned: bool = False
+    """Once loaded it stays: other models never push it out, and idle_ttl_s does not count."""
+    idle_ttl_s: Seconds | None = None
+    """Instead of timeouts.idle_ttl_s for this model; 0: never."""
     replicas: Annotated[int, Meta(ge=1, le=64)] = 1
     """Workers that serve this model side by side."""
     max_sessions: Positive = 64

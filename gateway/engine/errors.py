@@ -9,6 +9,7 @@
     │   ├── NotFound            404  also ModelNotFound
     │   ├── MethodNotAllowed    405
     │   ├── BodyTimeout         408
+    │   ├── Conflict            409  what is asked for cannot be done beside what goes on
     │   ├── BodyTooLarge        413
     │   └── UnsupportedMedia    415
     ├── LimitExceeded           429  this caller has too much open
@@ -19,6 +20,7 @@
     │   ├── ModelLoading        503  model_loading
     │   ├── ModelFailed         503  model_failed
     │   │   └── ModelNotPulled  503  model_not_pulled; a person must act first
+    │   ├── ModelUnloaded       503  model_unloaded; while it was in use
     │   ├── NoRoom              503  insufficient_memory
     │   ├── StorageFailed       503  storage_failed; the disk is full or cannot be written
     │   └── WorkerDied          503  worker_died
@@ -102,6 +104,12 @@ class BodyTimeout(RequestError):
     default_code = "body_timeout"
 
 
+class Conflict(RequestError):
+    status = 409
+    default_code = "conflict"
+    should_retry = False
+
+
 class BodyTooLarge(RequestError):
     status = 413
     default_code = "body_too_large"
@@ -146,6 +154,10 @@ class ModelFailed(Unavailable):
 class ModelNotPulled(ModelFailed):
     default_code = "model_not_pulled"
     should_retry = False
+
+
+class ModelUnloaded(Unavailable):
+    default_code = "model_unloaded"
 
 
 class NoRoom(Unavailable):

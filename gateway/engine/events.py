@@ -9,6 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from backends.protocol import Capacity, Description, Frame, Job, SessionInput
+from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
 
 
@@ -36,9 +37,46 @@ class InputGiven(Event, frozen=True):
 
 
 class ModelWanted(Event, frozen=True):
-    """Load the model although no job waits for it (preload)."""
+    """Load the model although no job waits for it, and keep it running."""
 
     model: str
+    pinned: bool | None = None
+    """From now on; None: as it was."""
+    at_once: bool = False
+    """Even if it has failed a moment ago."""
+
+
+class UnloadAsked(Event, frozen=True):
+    """Free the model's memory. `force`: its jobs fail; else those that run end first."""
+
+    model: str
+    force: bool = False
+
+
+class ModelAdded(Event, frozen=True):
+    spec: ModelSpec
+    version: int
+
+
+class ModelRemoved(Event, frozen=True):
+    model: str
+
+
+class ModelChanged(Event, frozen=True):
+    """Only in settings that its workers do not know."""
+
+    spec: ModelSpec
+
+
+class SwapAsked(Event, frozen=True):
+    """Put a new version, described already, in the place of the one that serves."""
+
+    spec: ModelSpec
+    version: int
+    description: Description
+    strategy: Literal["alongside", "replace"] = "alongside"
+    only_if_loaded: bool = False
+    """Where no worker runs, nothing is loaded: the next request does that."""
 
 
 class ModelDescribed(Event, frozen=True):
@@ -89,6 +127,7 @@ class StartWorker(Command, frozen=True):
     worker_id: int
     model: str
     device: str
+    version: int = 1
 
 
 class StopWorker(Command, frozen=True):
@@ -128,6 +167,28 @@ class ReplayJob(Command, frozen=True):
     """The job starts again from nothing: forget results of it that no client has seen."""
 
     job_id: str
+
+
+class SwitchVersion(Command, frozen=True):
+    """New jobs go to this version from now on."""
+
+    model: str
+    version: int
+
+
+class FailSwap(Command, frozen=True):
+    """The version that was to come does not; the one before goes on."""
+
+    model: str
+    version: int
+    error: GatewayError
+
+
+class ForgetVersion(Command, frozen=True):
+    """Nothing is left of it."""
+
+    model: str
+    version: int
 
 
 class JobEnded(Command, frozen=True):

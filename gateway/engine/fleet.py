@@ -15,7 +15,10 @@ from gateway.engine.job_queue import JobEntry, JobQueue
 from gateway.engine.placement import Device
 from gateway.engine.timers import Timers
 
-WorkerState = Literal["starting", "ready", "stopping", "killed"]
+WorkerState = Literal["starting", "ready", "draining", "stopping", "killed"]
+"""draining: it gets no more jobs, and stops when it has none."""
+ModelKey = tuple[str, int]
+"""Name and version."""
 
 
 @dataclass(slots=True)
@@ -25,7 +28,11 @@ class Worker:
     device: str
     memory_bytes: int
     started_at: float
+    version: int = 1
+    """Of its model."""
     state: WorkerState = "starting"
+    stop_reason: str = ""
+    """Why it drains or stops, for people."""
     capacity: Capacity = field(default_factory=lambda: Capacity(0, -1, 0, 0))
     jobs: dict[str, JobEntry] = field(default_factory=dict)
     aborting: set[str] = field(default_factory=set)
@@ -41,6 +48,8 @@ class Worker:
     watched: bool = False
     """A watchdog deadline is set."""
     last_used: float = 0.0
+    idle_watched: bool = False
+    """A deadline of its idleness is set."""
 
     @property
     def busy(self) -> bool:
@@ -79,9 +88,17 @@ class Worker:
 
 @dataclass(slots=True)
 class Model:
+    """One version of a model. Swaps make a second one that arrives while the first serves, then leaves."""
+
     spec: ModelSpec
+    version: int = 1
+    place: Literal["serving", "arriving", "leaving"] = "serving"
+    held: bool = False
+    """No worker of it is started: its successor, which needs its room, is on the way."""
     wanted: bool = False
     """Keep its workers running although no job waits."""
+    pinned: bool = False
+    """It is never evicted and never too long idle."""
     description: Description | None = None
     queue: JobQueue = field(default_factory=JobQueue)
     workers: dict[int, Worker] = field(default_factory=dict)
@@ -97,6 +114,10 @@ class Model:
     """Times at which its last jobs ended."""
 
     @property
+    def key(self) -> ModelKey:
+        return self.spec.name, self.version
+
+    @property
     def sessions(self) -> int:
         """Open ones, those that wait for a worker among them."""
         waiting = sum(entry.is_session for entry in self.queue)
@@ -109,14 +130,17 @@ class Model:
         return [worker for worker in self.workers.values() if worker.state in ("starting", "ready")]
 
     def state(self, now: float) -> str:
-        """One word for people: cold, starting, ready, restarting, failed."""
+        """One word for people: cold, starting, ready, restarting, failed, unloading."""
         if self.ready_workers():
             return "ready"
         if self.error is not None and now < self.failed_until:
             return "failed"
         if self.live_workers():
             return "starting"
-        return "restarting" if now < self.retry_at else "cold"
+        if now < self.retry_at:
+            return "restarting"
+        states = {worker.state for worker in self.workers.values()}
+        return "restarting" if "killed" in states else "unloading" if states else "cold"
 
 
 class Fleet:
@@ -129,7 +153,12 @@ class Fleet:
         limits: LimitsConfig,
         timeouts: TimeoutsConfig,
     ) -> None:
-        self.models = {spec.name: Model(spec) for spec in specs}
+        self.models = {spec.name: Model(spec, pinned=spec.pinned) for spec in specs}
+        """Those that serve, by name."""
+        self.arriving: dict[str, Model] = {}
+        """Versions that are to take the place of one that serves, by name."""
+        self.versions: dict[ModelKey, Model] = {model.key: model for model in self.models.values()}
+        """All of them, those that leave too."""
         self.jobs: dict[str, JobEntry] = {}
         self.workers: dict[int, Worker] = {}
         self.draining = False
@@ -139,5 +168,17 @@ class Fleet:
         self.jobs_by_key: Counter[str] = Counter()
         self.timers = Timers()
         self.last_worker_id = 0
-        self.wants_room: set[str] = set()
+        self.wants_room: set[ModelKey] = set()
         """Models that wait for others to leave."""
+
+    def version_of(self, worker: Worker) -> Model:
+        """The version that the worker has loaded."""
+        return self.versions[worker.model, worker.version]
+
+    def home(self, entry: JobEntry) -> Model:
+        """Where a job waits: the version that serves; of a model that was removed, the last that leaves."""
+        name = entry.job.model
+        serving = self.models.get(name)
+        if serving is not None:
+            return serving
+        return max((m for m in self.versions.values() if m.spec.name == name), key=lambda m: m.version)

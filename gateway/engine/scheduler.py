@@ -7,7 +7,17 @@ every decision can be tested by feeding events. Each event goes to the one of th
 from collections.abc import Iterable, Sequence
 
 from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
-from gateway.engine.deciders import jobs, models, outputs, progress, sessions, workers
+from gateway.engine.deciders import (
+    idle,
+    jobs,
+    models,
+    outputs,
+    progress,
+    sessions,
+    stops,
+    swaps,
+    workers,
+)
 from gateway.engine.deciders.advance import advance
 from gateway.engine.events import (
     Command,
@@ -17,10 +27,15 @@ from gateway.engine.events import (
     InputGiven,
     JobAborted,
     JobArrived,
+    ModelAdded,
     ModelBroken,
+    ModelChanged,
     ModelDescribed,
+    ModelRemoved,
     ModelWanted,
+    SwapAsked,
     Tick,
+    UnloadAsked,
     WorkerDied,
     WorkerReady,
 )
@@ -56,16 +71,32 @@ class Scheduler:
                 return workers.take_ready(fleet, event, now)
             case WorkerDied():
                 return workers.take_death(fleet, event, now)
-            case ModelDescribed(name, description):
-                return models.take_description(fleet, name, description, now)
-            case ModelWanted(name):
-                return models.want_model(fleet, name, now)
-            case ModelBroken(name, error):
-                return models.break_model(fleet, name, error, now)
             case DrainStarted():
                 return sessions.drain(fleet, now)
             case Tick():
                 return [c for kind, subject in fleet.timers.due(now) for c in self._due(kind, subject, now)]
+            case _:
+                return self._of_model(event, now)
+
+    def _of_model(self, event: Event, now: float) -> list[Command]:
+        fleet = self.fleet
+        match event:
+            case ModelDescribed(name, description):
+                return models.take_description(fleet, name, description, now)
+            case ModelWanted():
+                return models.want_model(fleet, event, now)
+            case UnloadAsked():
+                return models.unload_model(fleet, event, now)
+            case ModelAdded(spec, version):
+                return models.add_model(fleet, spec, version, now)
+            case ModelRemoved(name):
+                return models.drop_model(fleet, name, now)
+            case ModelChanged(spec):
+                return models.change_model(fleet, spec, now)
+            case SwapAsked():
+                return swaps.begin_swap(fleet, event, now)
+            case ModelBroken(name, error):
+                return models.break_model(fleet, name, error, now)
         raise AssertionError(f"unknown event {event!r}")
 
     def next_wake(self) -> float | None:
@@ -77,9 +108,16 @@ class Scheduler:
             case "job":
                 return jobs.check_deadline(self.fleet, subject, now)
             case "retry":
-                return advance(self.fleet, self.fleet.models[subject], now)
+                model = self.fleet.models.get(subject)
+                return advance(self.fleet, model, now) if model else []
             case "load":
                 return progress.check_load(self.fleet, int(subject))
             case "watchdog":
                 return progress.check_progress(self.fleet, int(subject), now)
+            case "idle":
+                return idle.check_idle(self.fleet, int(subject), now)
+            case "drain":
+                return stops.end_sessions(self.fleet, int(subject), now)
+            case "swap":
+                return swaps.check_swap(self.fleet, subject, now)
         raise AssertionError(f"unknown deadline {kind!r}")

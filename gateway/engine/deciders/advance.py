@@ -14,4 +14,5 @@ def advance(fleet: Fleet, model: Model, now: float) -> list[Command]:
 
 def advance_waiting(fleet: Fleet, now: float) -> list[Command]:
     """The models that wait for others to leave."""
-    return [c for name in list(fleet.wants_room) for c in advance(fleet, fleet.models[name], now)]
+    waiting = [fleet.versions[key] for key in list(fleet.wants_room)]
+    return [command for model in waiting for command in advance(fleet, model, now)]

@@ -13,22 +13,22 @@ def end_job(fleet: Fleet, entry: JobEntry, now: float) -> list[Command]:
     fleet.jobs_by_key[entry.key] -= 1
     if not fleet.jobs_by_key[entry.key]:
         del fleet.jobs_by_key[entry.key]
-    fleet.models[entry.job.model].ends.append(now)
+    fleet.home(entry).ends.append(now)
     return [JobEnded(entry.job.id)]
 
 
 def fail_job(fleet: Fleet, entry: JobEntry, error: GatewayError, now: float) -> list[Command]:
     """No worker holds it."""
-    fleet.models[entry.job.model].queue.remove(entry)
+    fleet.home(entry).queue.remove(entry)
     return [FailJob(entry.job.id, error), *end_job(fleet, entry, now)]
 
 
-def fail_queue(fleet: Fleet, model: Model, error: GatewayError) -> list[Command]:
-    return [command for entry in list(model.queue) for command in fail_job(fleet, entry, error, 0.0)]
+def fail_queue(fleet: Fleet, model: Model, error: GatewayError, now: float) -> list[Command]:
+    return [command for entry in list(model.queue) for command in fail_job(fleet, entry, error, now)]
 
 
 def put_back(fleet: Fleet, entry: JobEntry) -> None:
     """Its worker does not run it after all: it is the next to go."""
     entry.worker_id = None
     entry.started = False
-    fleet.models[entry.job.model].queue.push(entry, front=True)
+    fleet.home(entry).queue.push(entry, front=True)

@@ -4,14 +4,18 @@ from backends.protocol import Job
 from gateway.engine import errors
 from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal
 from gateway.engine.deciders.advance import advance
-from gateway.engine.deciders.ends import end_job, fail_job
-from gateway.engine.events import AbortJob, Command, FailJob, JobEnded
+from gateway.engine.deciders.ends import fail_job
+from gateway.engine.deciders.stops import abort_running, give_up_load
+from gateway.engine.events import Command, FailJob, JobEnded
 from gateway.engine.fleet import Fleet, Model
 from gateway.engine.job_queue import JobEntry
 
 
 def take_job(fleet: Fleet, job: Job, key: str, now: float) -> list[Command]:
-    model = fleet.models[job.model]
+    model = fleet.models.get(job.model)
+    if model is None:  # removed since it was looked up
+        gone = errors.ModelNotFound(f"{job.model} is not served any more.", param="model")
+        return [FailJob(job.id, gone), JobEnded(job.id)]
     error = _refusal(fleet, model, job, key, now)
     if error is not None:
         return [FailJob(job.id, error), JobEnded(job.id)]
@@ -53,16 +57,11 @@ def abort_job(fleet: Fleet, job_id: str, error: errors.GatewayError, now: float)
     entry = fleet.jobs.get(job_id)
     if entry is None:
         return []
-    commands: list[Command] = []
-    model = fleet.models[entry.job.model]
-    if entry.worker_id is None:
-        model.queue.remove(entry)
-    else:
-        worker = fleet.workers[entry.worker_id]
-        del worker.jobs[job_id]
-        worker.aborting.add(job_id)
-        commands.append(AbortJob(worker.id, job_id))
-    return [*commands, FailJob(job_id, error), *end_job(fleet, entry, now)]
+    if entry.worker_id is not None:
+        return abort_running(fleet, fleet.workers[entry.worker_id], entry, error, now)
+    model = fleet.home(entry)
+    commands = fail_job(fleet, entry, error, now)
+    return commands + give_up_load(fleet, model)
 
 
 def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
@@ -79,8 +78,8 @@ def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
     if entry.worker_id is not None:
         return []
     waited = fleet.timeouts.queue_s
+    model = fleet.home(entry)
     error = errors.QueueTimeout(
-        f"No worker took the request within {waited:g} s.",
-        retry_after_s=_retry_after(fleet.models[entry.job.model]),
+        f"No worker took the request within {waited:g} s.", retry_after_s=_retry_after(model)
     )
     return fail_job(fleet, entry, error, now)

@@ -17,6 +17,8 @@ from backends.protocol import (
 from gateway.engine import errors, recovery
 from gateway.engine.deciders.advance import advance, advance_waiting
 from gateway.engine.deciders.ends import end_job, put_back
+from gateway.engine.deciders.removals import let_go
+from gateway.engine.deciders.stops import stop_if_drained
 from gateway.engine.events import Command, FailJob
 from gateway.engine.fleet import Fleet, Worker
 
@@ -30,7 +32,8 @@ def take_frame(fleet: Fleet, worker_id: int, frame: Frame, now: float) -> list[C
     commands: list[Command] = []
     for output in frame.outputs:
         commands += _take_output(fleet, worker, output, now)
-    commands += advance(fleet, fleet.models[worker.model], now)
+    commands += advance(fleet, fleet.version_of(worker), now)
+    commands += stop_if_drained(worker) + let_go(fleet, fleet.version_of(worker), now)
     if fleet.wants_room and not worker.jobs:
         commands += advance_waiting(fleet, now)
     return commands

@@ -18,7 +18,7 @@ def check_progress(fleet: Fleet, worker_id: int, now: float) -> list[Command]:
     if worker is None:
         return []
     worker.watched = False
-    if worker.state != "ready" or not worker.owes_progress:
+    if worker.state not in ("ready", "draining") or not worker.owes_progress:
         return []
     due_at = worker.progress_at + fleet.timeouts.step_s
     if now < due_at:

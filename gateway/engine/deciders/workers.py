@@ -3,11 +3,14 @@
 What a death means for each job and for the model is in `recovery`.
 """
 
-from gateway.engine import recovery
+from gateway.engine import errors, recovery
 from gateway.engine.deciders.advance import advance, advance_waiting
 from gateway.engine.deciders.ends import fail_job, fail_queue, put_back
+from gateway.engine.deciders.idle import watch_idleness
+from gateway.engine.deciders.removals import let_go
+from gateway.engine.deciders.swaps import fail_swap, take_arrival
 from gateway.engine.events import Command, ReplayJob, WorkerDied, WorkerReady
-from gateway.engine.fleet import Fleet
+from gateway.engine.fleet import Fleet, Model, Worker
 
 
 def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
@@ -17,18 +20,34 @@ def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
     worker.state = "ready"
     worker.update(event.capacity)
     worker.last_used = now
-    model = fleet.models[worker.model]
+    model = fleet.version_of(worker)
     model.load_s = event.load_s
     model.error = None
-    return advance(fleet, model, now)
+    watch_idleness(fleet, worker, now)
+    if model.place == "arriving":
+        return take_arrival(fleet, model, now)
+    return advance(fleet, model, now) + let_go(fleet, model, now)
 
 
 def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
     worker = fleet.workers.pop(event.worker_id, None)
     if worker is None:
         return []
-    model = fleet.models[worker.model]
+    model = fleet.version_of(worker)
     del model.workers[worker.id]
+    commands = _judge_jobs(fleet, worker, event, now)
+    if model.place == "arriving" and worker.state != "stopping":
+        commands += fail_swap(fleet, model, _not_loaded(model, event), now)
+    elif model.place == "serving" and worker.state not in ("stopping", "draining"):
+        recovery.note_death(model, event, now)
+        fleet.timers.set(max(model.retry_at, model.failed_until), "retry", model.spec.name)
+        if model.state(now) == "failed":
+            commands += fail_queue(fleet, model, recovery.failed_error(model, now), now)
+    commands += advance(fleet, fleet.models.get(worker.model, model), now)
+    return commands + let_go(fleet, model, now) + advance_waiting(fleet, now)
+
+
+def _judge_jobs(fleet: Fleet, worker: Worker, event: WorkerDied, now: float) -> list[Command]:
     commands: list[Command] = []
     for entry in reversed(list(worker.jobs.values())):
         verdict = recovery.judge(entry, event)
@@ -38,10 +57,9 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
             put_back(fleet, entry)
         else:
             commands += fail_job(fleet, entry, verdict, now)
-    if worker.state != "stopping":
-        recovery.note_death(model, event, now)
-        fleet.timers.set(max(model.retry_at, model.failed_until), "retry", model.spec.name)
-        if model.state(now) == "failed":
-            commands += fail_queue(fleet, model, recovery.failed_error(model, now))
-    commands += advance(fleet, model, now)
-    return commands + advance_waiting(fleet, now)
+    return commands
+
+
+def _not_loaded(model: Model, event: WorkerDied) -> errors.GatewayError:
+    kind = errors.NoRoom if event.kind == "out_of_memory" else errors.ModelFailed
+    return kind(f"Version {model.version} of {model.spec.name} cannot be loaded: {event.reason}")

@@ -1,5 +1,7 @@
 """A scheduler on a clock of our own, and short words for what happens to it."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from backends.protocol import (
@@ -35,9 +37,12 @@ RESULT = GenerationResult("", "stop", 1, 1)
 class Desk:
     """A scheduler with one or more models, and short words for what happens to it."""
 
-    def __init__(self, *models: str, replicas: int = 1, **settings: Any) -> None:
+    def __init__(
+        self, *models: str, replicas: int = 1, spec: Mapping[str, Any] = MappingProxyType({}), **settings: Any
+    ) -> None:
+        """`spec`: further settings of every model; `settings`: limits and timeouts."""
         specs = [
-            ModelSpec(name=name, backend="fake", tasks=["generate"], source="x", replicas=replicas)
+            ModelSpec(name=name, backend="fake", tasks=["generate"], source="x", replicas=replicas, **spec)
             for name in models or ("m",)
         ]
         limits = LimitsConfig(
@@ -47,8 +52,8 @@ class Desk:
         self.fleet = self.scheduler.fleet
         self.now = 1000.0
         self.received = 0
-        for spec in specs:
-            self.tell(ModelDescribed(spec.name, DESCRIPTION))
+        for model in specs:
+            self.tell(ModelDescribed(model.name, DESCRIPTION))
 
     def tell(self, event: Event) -> list[Command]:
         return self.scheduler.handle(event, self.now)

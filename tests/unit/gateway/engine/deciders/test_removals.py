@@ -1,0 +1,79 @@
+"""Models that are served no more."""
+
+from backends.protocol import Finished, Started
+from config.schema import ModelSpec
+from gateway.engine import errors
+from gateway.engine.events import (
+    Dispatch,
+    FailJob,
+    ForgetVersion,
+    ModelAdded,
+    ModelDescribed,
+    ModelRemoved,
+    ModelWanted,
+    StartWorker,
+    StopWorker,
+)
+from tests.unit.gateway.engine.desk import DESCRIPTION, Desk, failure, of
+
+SPEC = ModelSpec(name="m", backend="fake", tasks=["generate"], source="y")
+
+
+def loaded() -> Desk:
+    desk = Desk()
+    desk.tell(ModelWanted("m"))
+    desk.ready(1)
+    return desk
+
+
+def test_an_idle_one_stops_and_is_forgotten() -> None:
+    desk = loaded()
+    assert desk.tell(ModelRemoved("m")) == [StopWorker(1)]
+    assert isinstance(failure(desk.job("late"), "late"), errors.ModelNotFound)
+    assert desk.die(1) == [ForgetVersion("m", 1)]
+    assert not desk.fleet.versions
+
+
+def test_one_that_was_never_loaded_is_forgotten_at_once() -> None:
+    assert Desk().tell(ModelRemoved("m")) == [ForgetVersion("m", 1)]
+
+
+def test_what_runs_and_what_waits_is_still_answered() -> None:
+    desk = loaded()
+    desk.job("a")
+    desk.frame(1, Started("a"), free=-9)
+    desk.job("b")
+    assert not of(StopWorker, desk.tell(ModelRemoved("m")))
+    assert [c.job.id for c in of(Dispatch, desk.frame(1, Finished("a"), free=4))] == ["b"]
+    assert StopWorker(1) in desk.frame(1, Started("b"), Finished("b"))
+
+
+def test_what_waits_for_a_load_is_still_answered() -> None:
+    desk = Desk()
+    desk.job("a")
+    desk.tell(ModelRemoved("m"))
+    assert [c.job.id for c in of(Dispatch, desk.ready(1))] == ["a"]
+    assert StopWorker(1) in desk.frame(1, Started("a"), Finished("a"))
+
+
+def test_what_waits_without_a_worker_is_told() -> None:
+    desk = Desk()
+    desk.job("a")
+    desk.tell(ModelRemoved("m"))
+    commands = desk.die(1)
+    assert isinstance(failure(commands, "a"), errors.ModelNotFound)
+    assert not of(StartWorker, commands), "it does not come back"
+    assert ForgetVersion("m", 1) in commands
+
+
+def test_the_same_name_may_come_again_at_once() -> None:
+    desk = loaded()
+    desk.job("a")
+    desk.frame(1, Started("a"), free=-9)
+    desk.job("b")
+    desk.tell(ModelRemoved("m"))
+    desk.tell(ModelAdded(SPEC, 2))
+    assert not of(FailJob, desk.tell(ModelDescribed("m", DESCRIPTION))), "b waits for the new one now"
+    assert StopWorker(1) in desk.frame(1, Finished("a"))
+    assert of(StartWorker, desk.die(1)) == [StartWorker(2, "m", "cpu", 2)]
+    assert [c.job.id for c in of(Dispatch, desk.ready(2))] == ["b"]
