@@ -165,6 +165,9 @@ class Backend(ABC, Generic[P]):
 
     prepared_type: ClassVar[type[PreparedItem]]
     """Struct that the preparer makes and the engine takes."""
+    report: Callable[[float], None] = staticmethod(lambda fraction: None)
+    """Set by the worker's loop. `load` may call it now and then with the share of the weights that it has
+    read, 0 to 1: those who watch the load see it."""
 
     def __init__(self, spec: ModelSpec, weights: Path) -> None:
         self.spec = spec

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from config.schema import ModelSpec, Task
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """A longer frame is a fault of the sender: the channel is closed. Results are split to stay far below."""
 
@@ -907,6 +907,13 @@ class Hello(Message, frozen=True):
     pid: int
 
 
+class Loading(Message, frozen=True):
+    """How far the load is: `fraction` of the stage, 0 to 1; 0 where the backend does not know it."""
+
+    stage: Literal["weights", "warm_up"]
+    fraction: float = 0.0
+
+
 class Ready(Message, frozen=True):
     """Loaded and warmed up by a real call."""
 
@@ -927,7 +934,7 @@ class Frame(Message, frozen=True):
     stats: StepStats = StepStats()
 
 
-WorkerMessage = Hello | Ready | LoadFailed | Frame
+WorkerMessage = Hello | Loading | Ready | LoadFailed | Frame
 
 
 # --- framing ------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from backends.protocol import (
     Job,
     Load,
     LoadFailed,
+    Loading,
     Message,
     Output,
     Ready,
@@ -92,14 +93,20 @@ class Worker:
     def _load(self, load: Load) -> Ready:
         started_at = time.monotonic()
         backend = open_backend(load)
+        backend.report = self._report
+        self._report(0.0)
         self._item_type = list[backend.prepared_type]  # type: ignore[name-defined]
         engine = backend.load(load.device)
         self._engine = BatchRunner(engine) if isinstance(engine, BatchEngine) else engine
         self._engine.announce = self._announce
         self._sessions = SessionDesk(self._engine)
+        self._send(Loading("warm_up"))
         self._engine.warm_up()
         self._stage.wait_ready()
         return Ready(self._capacity(), time.monotonic() - started_at)
+
+    def _report(self, fraction: float) -> None:
+        self._send(Loading("weights", fraction))
 
     def _read(self) -> None:
         """Thread: take messages off the channel; leave at once when it closes, whatever the engine does."""

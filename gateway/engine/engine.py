@@ -8,53 +8,31 @@ the scheduler sees them one at a time and in order. Must not know HTTP or wire s
 import asyncio
 import math
 import time
-from collections import deque
+from collections import Counter, deque
 from pathlib import Path
 from typing import TypeVar
 
-import structlog
-from msgspec import Struct
-
 from backends.protocol import Abort, Description, Frame, Job, Load, StepStats, Submit
-from config.schema import BackendConfig, Config, ModelSpec
+from config.schema import Config, ModelSpec
 from gateway.engine import events
-from gateway.engine.descriptions import describe
+from gateway.engine.bulletin import Watcher
+from gateway.engine.describer import Describer
 from gateway.engine.devices import find_devices
-from gateway.engine.errors import GatewayError, InternalError, ModelNotPulled
+from gateway.engine.errors import GatewayError, InternalError, ModelNotFound
+from gateway.engine.fleet import ModelKey
+from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.open_job import OpenJob
 from gateway.engine.registry import Registry
+from gateway.engine.reporting import Reporter
 from gateway.engine.scheduler import Scheduler
 from gateway.engine.session import SessionStream
+from gateway.engine.status import ModelStatus, model_gauges, model_status
 from gateway.engine.stream import JobStream
 from gateway.engine.supervisor import Supervisor
-from gateway.telemetry.metrics import Metrics, ModelGauges, WorkerGauges
-from gateway.weights.errors import WeightsError
-from gateway.weights.located import Located, locate
+from gateway.telemetry.metrics import Metrics, ModelGauges
 from gateway.weights.store import WeightsStore
 
 S = TypeVar("S", bound=JobStream)
-
-log = structlog.get_logger(__name__)
-
-
-class WorkerStatus(Struct, frozen=True):
-    id: int
-    pid: int
-    state: str
-    device: str
-
-
-class ModelStatus(Struct, frozen=True):
-    """One model for people and for /v1/models."""
-
-    spec: ModelSpec
-    state: str
-    """cold, starting, ready, restarting or failed."""
-    description: Description | None
-    error: str
-    created: int
-    """Unix time at which the gateway began to serve it, seconds."""
-    workers: list[WorkerStatus]
 
 
 class Engine:
@@ -70,14 +48,14 @@ class Engine:
     ) -> None:
         """`spool`: where workers' temporary files go; None: to the system's folder for them."""
         self._config = config
-        self._store = store
         self._metrics = metrics
-        self._cache_dir = cache_dir
         self._registry = Registry(config.models)
         self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
         self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, spool, self._post)
-        self._located: dict[str, Located] = {}
-        self._describing: dict[str, asyncio.Task[Description]] = {}
+        fleet = self._scheduler.fleet
+        self._describer = Describer(config, store, cache_dir, self._on_described)
+        self.life = Lifecycle(config, self._registry, fleet, self._describer, self._post)
+        self._reporter = Reporter(fleet, metrics)
         self._open: dict[str, OpenJob] = {}
         self._last_stats: dict[int, StepStats] = {}
         self._events: deque[events.Event] = deque()
@@ -85,7 +63,6 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = math.inf
         self._preloading: asyncio.Task[None] | None = None
-        self._worker_changed = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._created = int(time.time())
@@ -95,7 +72,8 @@ class Engine:
 
     async def start(self) -> None:
         """Begin to load the models that are to be preloaded; does not wait for them."""
-        self._preloading = asyncio.create_task(self._preload(), name="preload")
+        names = [spec.name for spec in self._config.models if spec.preload]
+        self._preloading = asyncio.create_task(self.life.preload(names), name="preload")
 
     async def drain(self, timeout_s: float) -> bool:
         """Refuse new jobs and wait for the open ones; True if all have ended in time."""
@@ -125,22 +103,6 @@ class Engine:
         """End every worker now, without waiting."""
         self._supervisor.kill_all()
 
-    async def _preload(self) -> None:
-        """One after the other, in the order of the configuration: the first is of use soonest that way."""
-        for spec in self._config.models:
-            if not spec.preload:
-                continue
-            try:
-                await self.description(spec.name)
-            except GatewayError as error:
-                log.error("a model cannot be served", model=spec.name, reason=error.message)
-                self._post(events.ModelBroken(spec.name, error))
-                continue
-            self._post(events.ModelWanted(spec.name))
-            while self._scheduler.fleet.models[spec.name].state(time.monotonic()) == "starting":
-                self._worker_changed.clear()
-                await self._worker_changed.wait()
-
     # --- models ---------------------------------------------------------------------------------------
 
     def resolve(self, name: str) -> ModelSpec:
@@ -149,45 +111,34 @@ class Engine:
 
     async def description(self, model: str) -> Description:
         """What a model can do. Raises ModelFailed, with what mends it, if its weights are not usable."""
-        known = self._scheduler.fleet.models[model].description
-        if known is not None:
-            return known
-        task = self._describing.get(model)
-        if task is None:
-            task = self._describing[model] = asyncio.create_task(self._describe(self._registry.specs[model]))
-            task.add_done_callback(lambda _: self._describing.pop(model))
-        return await asyncio.shield(task)  # others may wait for the same answer
+        served = self._scheduler.fleet.models.get(model)
+        if served is None:
+            raise ModelNotFound(f"The model {model!r} is not served any more.", param="model")
+        if served.description is not None:
+            return served.description
+        return await self._describer.describe(served.spec, served.version)
 
-    async def _describe(self, spec: ModelSpec) -> Description:
-        try:
-            located = await asyncio.to_thread(locate, self._store, spec)
-        except WeightsError as error:
-            raise ModelNotPulled(str(error)) from None
-        backend = self._config.backends.get(spec.backend, BackendConfig())
-        description = await describe(
-            located.spec, backend, located.weights, located.fingerprint, self._cache_dir
-        )
-        self._located[spec.name] = located
-        self._post(events.ModelDescribed(spec.name, description))
-        return description
+    def _on_described(self, key: ModelKey, description: Description) -> None:
+        name, version = key
+        if self._registry.version(name) == version:
+            self._post(events.ModelDescribed(name, description))
+
+    @property
+    def specs(self) -> list[ModelSpec]:
+        """What is served, in the order of the configuration."""
+        return list(self._registry.specs.values())
 
     def models(self) -> list[ModelStatus]:
         """Every model, in the order of the configuration."""
-        now = time.monotonic()
-        return [
-            ModelStatus(
-                model.spec,
-                model.state(now),
-                model.description,
-                model.error.message if model.error else "",
-                self._created,
-                [
-                    WorkerStatus(worker.id, self._pid(worker.id), worker.state, worker.device)
-                    for worker in model.workers.values()
-                ],
-            )
-            for model in self._scheduler.fleet.models.values()
-        ]
+        return [self.model(name) for name in self._registry.specs]
+
+    def model(self, name: str, *, measure: bool = False) -> ModelStatus:
+        """The model that is served under this name, no alias. `measure`: its workers' memory too."""
+        return model_status(self._scheduler.fleet, name, self._supervisor.workers, self._created, measure)
+
+    def watch(self) -> Watcher:
+        """How every model is now, and what happens to them from now on."""
+        return self._reporter.bulletin.watch(self._reporter.states())
 
     @property
     def draining(self) -> bool:
@@ -197,7 +148,7 @@ class Engine:
     def ready(self) -> bool:
         """Every preloaded model can take a job now, and the gateway is not shutting down."""
         models = self._scheduler.fleet.models
-        wanted = [models[spec.name] for spec in self._config.models if spec.preload]
+        wanted = [models[spec.name] for spec in self.specs if spec.preload]
         evicted = [model for model in wanted if not model.wanted and model.description and not model.error]
         return not self.draining and all(model.ready_workers() or model in evicted for model in wanted)
 
@@ -238,13 +189,22 @@ class Engine:
                 now = time.monotonic()
                 if isinstance(event, events.FrameReceived):
                     self._deliver(event.worker_id, event.frame, now)
+                    self._decide(event, now)
+                    self._reporter.flush()
                 else:
-                    self._observe(event)
-                for command in self._scheduler.handle(event, now):
-                    self._carry_out(command, now)
+                    self._reporter.before(event)
+                    self._decide(event, now)
+                    self._reporter.after(event)
+                    self.life.changes.note()
+                if isinstance(event, events.WorkerDied):
+                    self._last_stats.pop(event.worker_id, None)
         finally:
             self._handling = False
         self._set_timer()
+
+    def _decide(self, event: events.Event, now: float) -> None:
+        for command in self._scheduler.handle(event, now):
+            self._carry_out(command, now)
 
     def _set_timer(self) -> None:
         """Wake when the scheduler's next deadline comes; an earlier timer that is set already serves too."""
@@ -287,17 +247,21 @@ class Engine:
                 self._open[job_id].stream.replay()
             case events.JobEnded(job_id):
                 self._end(job_id, now)
-            case events.StartWorker(worker_id, model, device):
-                located = self._located[model]
+            case events.StartWorker(worker_id, model, device, version):
+                located = self._describer.located((model, version))
                 timeouts = self._config.timeouts
                 deadlines = timeouts.prepare_s, timeouts.media_prepare_s
-                load = Load(located.spec, str(located.weights), device, *deadlines)
-                self._metrics.worker_event(model, "started")
-                self._supervisor.start(worker_id, load)
+                self._supervisor.start(
+                    worker_id, Load(located.spec, str(located.weights), device, *deadlines)
+                )
+                self._reporter.command(command)
             case events.StopWorker(worker_id):
                 self._supervisor.stop(worker_id)
             case events.KillWorker(worker_id, reason):
                 self._supervisor.kill(worker_id, reason)
+            case events.SwitchVersion() | events.FailSwap() | events.ForgetVersion():
+                self.life.carry_out(command)
+                self._reporter.command(command)
 
     def _end(self, job_id: str, now: float) -> None:
         open_job = self._open.pop(job_id)
@@ -306,60 +270,8 @@ class Engine:
             self._idle.set()
         self._metrics.job_ended(open_job.times(now))
 
-    def _observe(self, event: events.Event) -> None:
-        if isinstance(event, events.WorkerReady | events.WorkerDied):
-            self._worker_changed.set()
-        match event:
-            case events.WorkerReady(worker_id, load_s=load_s):
-                if worker := self._scheduler.fleet.workers.get(worker_id):
-                    self._metrics.worker_event(worker.model, "ready")
-                    self._metrics.model_loaded(worker.model, load_s)
-                    log.info("model ready", model=worker.model, worker=worker_id, load_s=round(load_s, 2))
-            case events.WorkerDied(worker_id):
-                self._last_stats.pop(worker_id, None)
-                if worker := self._scheduler.fleet.workers.get(worker_id):
-                    self._metrics.worker_event(
-                        worker.model, "stopped" if worker.state == "stopping" else "died"
-                    )
-
     # --- what it looks like from outside --------------------------------------------------------------
 
     def _gauges(self) -> list[ModelGauges]:
-        return [
-            ModelGauges(
-                name,
-                sum(worker.running for worker in model.workers.values()),
-                len(model.queue)
-                + sum(
-                    not entry.started for worker in model.workers.values() for entry in worker.jobs.values()
-                ),
-                max((self._kv_usage(worker_id) for worker_id in model.workers), default=0.0),
-                self._worker_gauges(name),
-                sum(
-                    open_job.is_session and open_job.stream.job.model == name
-                    for open_job in self._open.values()
-                ),
-            )
-            for name, model in self._scheduler.fleet.models.items()
-        ]
-
-    def _worker_gauges(self, model: str) -> list[WorkerGauges]:
-        live = self._supervisor.workers
-        return [
-            WorkerGauges(
-                worker.id,
-                worker.model,
-                worker.device,
-                worker.state,
-                live[worker.id].memory_bytes() if worker.id in live else 0,
-            )
-            for worker in self._scheduler.fleet.models[model].workers.values()
-        ]
-
-    def _pid(self, worker_id: int) -> int:
-        worker = self._supervisor.workers.get(worker_id)
-        return worker.pid if worker else 0
-
-    def _kv_usage(self, worker_id: int) -> float:
-        stats = self._last_stats.get(worker_id)
-        return stats.kv_used / stats.kv_total if stats and stats.kv_total else 0.0
+        sessions = Counter(o.stream.job.model for o in self._open.values() if o.is_session)
+        return model_gauges(self._scheduler.fleet, self._supervisor.workers, self._last_stats, sessions)

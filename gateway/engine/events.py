@@ -91,6 +91,14 @@ class ModelBroken(Event, frozen=True):
     error: GatewayError
 
 
+class LoadProgressed(Event, frozen=True):
+    """A worker says how far its load is."""
+
+    worker_id: int
+    stage: str
+    fraction: float
+
+
 class WorkerReady(Event, frozen=True):
     worker_id: int
     capacity: Capacity

@@ -31,6 +31,9 @@ class Worker:
     version: int = 1
     """Of its model."""
     state: WorkerState = "starting"
+    stage: str = ""
+    """How far its load is: weights, warm_up."""
+    loaded: bool = False
     stop_reason: str = ""
     """Why it drains or stops, for people."""
     capacity: Capacity = field(default_factory=lambda: Capacity(0, -1, 0, 0))

@@ -27,6 +27,7 @@ from gateway.engine.events import (
     InputGiven,
     JobAborted,
     JobArrived,
+    LoadProgressed,
     ModelAdded,
     ModelBroken,
     ModelChanged,
@@ -67,6 +68,8 @@ class Scheduler:
                 return jobs.take_job(fleet, job, key, now)
             case JobAborted(job_id, error):
                 return jobs.abort_job(fleet, job_id, error, now)
+            case LoadProgressed(worker_id, stage):
+                return workers.note_progress(fleet, worker_id, stage)
             case WorkerReady():
                 return workers.take_ready(fleet, event, now)
             case WorkerDied():

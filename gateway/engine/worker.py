@@ -15,6 +15,7 @@ from backends.protocol import (
     Hello,
     Load,
     LoadFailed,
+    Loading,
     Message,
     Ready,
     Stop,
@@ -22,7 +23,7 @@ from backends.protocol import (
 )
 from config.schema import BackendConfig
 from gateway.engine.channel import Channel
-from gateway.engine.events import Event, FrameReceived, WorkerDied, WorkerReady
+from gateway.engine.events import Event, FrameReceived, LoadProgressed, WorkerDied, WorkerReady
 from gateway.engine.launcher.local import LocalProcess, launch
 
 
@@ -105,6 +106,8 @@ class Worker:
         match message:
             case Frame():
                 self._post(FrameReceived(self.id, message))
+            case Loading(stage, fraction):
+                self._post(LoadProgressed(self.id, stage, fraction))
             case Ready(capacity, load_s):
                 self._ready = True
                 self._post(WorkerReady(self.id, capacity, load_s))

@@ -16,8 +16,8 @@ from compat.openai.models import (
     render_models,
 )
 from config.schema import ModelSpec
-from gateway.engine.engine import ModelStatus
-from gateway.engine.errors import GatewayError, ModelNotFound
+from gateway.engine.errors import GatewayError
+from gateway.engine.status import ModelStatus
 from gateway.http.answer import Answer
 from gateway.http.openapi.operation import documented
 from gateway.http.services import Services
@@ -41,10 +41,8 @@ def model_routes(services: Services) -> list[HTTPRouteHandler]:
     async def retrieve_model(model: FromPath[str]) -> ASGIApp:
         name = services.engine.resolve(model.removeprefix("/")).name
         description, error = await _describe(services, name)
-        for status in services.engine.models():
-            if status.spec.name == name:
-                return Answer(render_model(_details(status, description, error)))
-        raise ModelNotFound(f"The model '{name}' is not served any more.", param="model")
+        status = services.engine.model(services.engine.resolve(name).name)
+        return Answer(render_model(_details(status, description, error)))
 
     return [list_models, retrieve_model]
 

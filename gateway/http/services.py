@@ -61,7 +61,7 @@ class Services:
 
     def first_model(self, task: Task) -> ModelSpec:
         """The first model that does `task`. Raises ModelNotFound."""
-        for spec in self.config.models:
+        for spec in self.engine.specs:
             if task in spec.tasks:
                 return spec
         kind = "chat model" if task == "generate" else f"model that does '{task}'"

@@ -22,7 +22,8 @@ _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 1
 _TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)
 _HTTP_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 _BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
-WORKER_STATES = ("starting", "ready", "stopping", "killed")
+WORKER_STATES = ("starting", "ready", "draining", "stopping", "killed")
+MODEL_STATES = ("cold", "starting", "ready", "restarting", "failed", "unloading")
 
 
 class WorkerGauges(Struct, frozen=True):
@@ -44,6 +45,9 @@ class ModelGauges(Struct, frozen=True):
     workers: list[WorkerGauges]
     sessions: int = 0
     """Live transcription sessions that are open."""
+    state: str = ""
+    """One of MODEL_STATES."""
+    version: int = 1
 
 
 class JobTimes(Struct, frozen=True):
@@ -101,6 +105,9 @@ class Metrics:
         self._worker_events = self._counter("worker_events", "Starts and ends of workers", ("model", "event"))
         self._audio_fed = self._counter("session_audio_seconds", "Audio fed to live sessions", model)
         self._load = self._histogram("model_load_seconds", "Start of a worker to ready", model, _LATENCY_S)
+        self._loads = self._counter("model_loads", "Loads that have ended", ("model", "outcome"))
+        self._swaps = self._counter("model_swaps", "Swaps that have ended", ("model", "outcome"))
+        self._reloads = self._counter("config_reloads", "Reloads of the configuration", ("outcome",))
         # These come with every token, and labels() takes a lock and builds a key each time.
         self._of_step, self._of_batch, self._of_inter = (
             cache(histogram.labels) for histogram in (self._step, self._batch, self._inter)
@@ -157,8 +164,19 @@ class Metrics:
         """Audio that came in live sessions."""
         self._audio_fed.labels(model).inc(seconds)
 
-    def model_loaded(self, model: str, load_s: float) -> None:
-        self._load.labels(model).observe(load_s)
+    def load_ended(self, model: str, outcome: str, load_s: float = 0.0) -> None:
+        """`outcome`: ok, cancelled, crash, invalid_model or out_of_memory; `load_s` counts where it is ok."""
+        self._loads.labels(model, outcome).inc()
+        if outcome == "ok":
+            self._load.labels(model).observe(load_s)
+
+    def swap_ended(self, model: str, outcome: str) -> None:
+        """`outcome`: ok, or the error's code."""
+        self._swaps.labels(model, outcome).inc()
+
+    def config_reloaded(self, outcome: str) -> None:
+        """`outcome`: ok, partly (a model could not be swapped) or refused (nothing has changed)."""
+        self._reloads.labels(outcome).inc()
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"llm_cortex_{name}", text, labels, registry=self.registry)
@@ -187,7 +205,14 @@ class _Gauges(Collector):
         )
         memory = GaugeMetricFamily("llm_cortex_worker_memory_bytes", "Resident memory", labels=labels)
         sessions = GaugeMetricFamily("llm_cortex_sessions_open", "Live sessions", labels=["model"])
+        model_state = GaugeMetricFamily(
+            "llm_cortex_model_state", "1 for the state it is in", labels=["model", "state"]
+        )
+        version = GaugeMetricFamily("llm_cortex_model_version", "The version that serves", labels=["model"])
         for model in self._snapshot():
+            version.add_metric([model.model], model.version)
+            for name in MODEL_STATES:
+                model_state.add_metric([model.model, name], float(model.state == name))
             sessions.add_metric([model.model], model.sessions)
             running.add_metric([model.model], model.running)
             waiting.add_metric([model.model], model.waiting)
@@ -197,4 +222,4 @@ class _Gauges(Collector):
                 memory.add_metric(values, worker.memory_bytes)
                 for name in WORKER_STATES:
                     state.add_metric([*values, name], float(worker.state == name))
-        return [running, waiting, kv_cache, state, memory, sessions]
+        return [running, waiting, kv_cache, state, memory, sessions, model_state, version]

@@ -7,6 +7,7 @@ from gateway.engine.deciders.stops import stop_worker
 from gateway.engine.events import Command, StartWorker
 from gateway.engine.fleet import Fleet, Model, Worker
 from gateway.engine.placement import NoRoomFor, Plan, Resident, Target, place
+from gateway.engine.recovery import FAILED_COOL_DOWN_S
 
 
 def start_missing(fleet: Fleet, model: Model, now: float) -> list[Command]:
@@ -79,4 +80,5 @@ def _no_room(fleet: Fleet, model: Model, verdict: NoRoomFor, now: float) -> list
     if verdict.ever:
         fleet.wants_room.add(model.key)
         return []
-    return fail_queue(fleet, model, no_room(model, verdict), now)
+    model.error, model.failed_until = no_room(model, verdict), now + FAILED_COOL_DOWN_S
+    return fail_queue(fleet, model, model.error, now)

@@ -13,11 +13,18 @@ from gateway.engine.events import Command, ReplayJob, WorkerDied, WorkerReady
 from gateway.engine.fleet import Fleet, Model, Worker
 
 
+def note_progress(fleet: Fleet, worker_id: int, stage: str) -> list[Command]:
+    if (worker := fleet.workers.get(worker_id)) is not None:
+        worker.stage = stage
+    return []
+
+
 def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
     worker = fleet.workers.get(event.worker_id)
     if worker is None or worker.state != "starting":
         return []
     worker.state = "ready"
+    worker.loaded = True
     worker.update(event.capacity)
     worker.last_used = now
     model = fleet.version_of(worker)

@@ -43,9 +43,9 @@ from backends.protocol import (
 )
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
 from gateway.app import create_app
-from gateway.engine.engine import ModelStatus
 from gateway.engine.errors import GatewayError
 from gateway.engine.registry import Registry
+from gateway.engine.status import ModelStatus
 from gateway.engine.stream import JobStream
 from gateway.keys import KeyRing
 from gateway.telemetry.metrics import Metrics
@@ -233,10 +233,15 @@ class FakeEngine:
         self.script(job, stream)
         return stream
 
+    @property
+    def specs(self) -> list[ModelSpec]:
+        return list(self._registry.specs.values())
+
     def models(self) -> list[ModelStatus]:
-        return [
-            ModelStatus(spec, "ready", None, "", 1_700_000_000, []) for spec in self._registry.specs.values()
-        ]
+        return [self.model(spec.name) for spec in self.specs]
+
+    def model(self, name: str, *, measure: bool = False) -> ModelStatus:
+        return ModelStatus(self._registry.specs[name], "ready", None, "", 1_700_000_000, [])
 
 
 class Site:

@@ -1,0 +1,64 @@
+"""What each version of a model can do, and where its weights are.
+
+Owns the answers as long as the version lives; each is asked for once.
+"""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+from backends.protocol import Description
+from config.schema import BackendConfig, Config, ModelSpec
+from gateway.engine.descriptions import describe
+from gateway.engine.errors import ModelNotPulled
+from gateway.engine.fleet import ModelKey
+from gateway.weights.errors import WeightsError
+from gateway.weights.located import Located, locate
+from gateway.weights.store import WeightsStore
+
+
+class Describer:
+    """`on_described` hears of each version once, before anybody who waits for it."""
+
+    def __init__(
+        self,
+        config: Config,
+        store: WeightsStore,
+        cache_dir: Path,
+        on_described: Callable[[ModelKey, Description], None],
+    ) -> None:
+        self._backends = config.backends
+        self._store = store
+        self._cache_dir = cache_dir
+        self._on_described = on_described
+        self._located: dict[ModelKey, Located] = {}
+        self._asking: dict[ModelKey, asyncio.Task[Description]] = {}
+
+    async def describe(self, spec: ModelSpec, version: int) -> Description:
+        """Raises ModelFailed, with what mends it, if the weights are not usable."""
+        key = spec.name, version
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._ask(spec, key))
+            task.add_done_callback(lambda _: self._asking.pop(key))
+        return await asyncio.shield(task)  # others may wait for the same answer
+
+    def located(self, key: ModelKey) -> Located:
+        """Of a version that was described."""
+        return self._located[key]
+
+    def forget(self, key: ModelKey) -> None:
+        self._located.pop(key, None)
+
+    async def _ask(self, spec: ModelSpec, key: ModelKey) -> Description:
+        try:
+            located = await asyncio.to_thread(locate, self._store, spec)
+        except WeightsError as error:
+            raise ModelNotPulled(str(error)) from None
+        backend = self._backends.get(spec.backend, BackendConfig())
+        description = await describe(
+            located.spec, backend, located.weights, located.fingerprint, self._cache_dir
+        )
+        self._located[key] = located
+        self._on_described(key, description)
+        return description

@@ -1,0 +1,196 @@
+"""Loads, unloads, swaps and idle times over real worker processes."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+
+from gateway.engine import errors
+from gateway.engine.engine import Engine
+from tests.process.fleet import (
+    fake_model,
+    family,
+    first_output,
+    read,
+    ready_pid,
+    running_engine,
+    submit,
+    until,
+    worker_pids,
+)
+
+MANY = 50
+STREAMS = 20
+
+
+def state(engine: Engine, model: str = "fake") -> str:
+    return engine.model(model).state
+
+
+async def test_many_loads_at_once_start_one_process(tmp_path: Path) -> None:
+    """Row 28."""
+    async with running_engine(tmp_path, fake_model(preload=False, load_ms=100)) as engine:
+        await asyncio.gather(*(engine.life.load("fake") for _ in range(MANY)))
+        assert state(engine) == "ready"
+        assert len(worker_pids(engine)) == 1
+        assert engine._scheduler.fleet.last_worker_id == 1
+
+
+async def test_unloaded_means_the_process_is_gone(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model()) as engine:
+        pid = await ready_pid(engine)
+        assert await engine.life.unload("fake")
+        assert state(engine) == "cold"
+        assert not psutil.pid_exists(pid)
+        assert not family()
+        assert await read(await submit(engine, "@tokens:2")) == "w0 w1 ", "the next request loads it"
+
+
+async def test_a_load_during_an_unload_waits_for_nothing_but_room(tmp_path: Path) -> None:
+    model = fake_model(step_ms=20, tokens=20, memory_bytes=100)
+    device = {"name": "cpu", "memory_bytes": 150}
+    async with running_engine(tmp_path, model, devices=[device]) as engine:
+        pid = await ready_pid(engine)
+        stream = await submit(engine, "long")
+        await first_output(stream)
+        unload = asyncio.create_task(engine.life.unload("fake"))
+        await asyncio.sleep(0)
+        await engine.life.load("fake")
+        assert not psutil.pid_exists(pid), "there is room for one of them"
+        assert await unload
+        assert len((await read(stream)).split()) == 19, "nothing was cut off"
+        assert len(worker_pids(engine)) == 1
+
+
+async def test_a_forced_unload_ends_the_jobs(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=10_000)) as engine:
+        stream = await submit(engine, "long")
+        await first_output(stream)
+        assert await engine.life.unload("fake", force=True)
+        with pytest.raises(errors.ModelUnloaded):
+            await read(stream)
+
+
+async def test_a_load_that_cannot_work_says_why(tmp_path: Path) -> None:
+    model = fake_model(preload=False, load_fault="error")
+    async with running_engine(tmp_path, model) as engine:
+        with pytest.raises(errors.ModelFailed, match="scripted"):
+            await engine.life.load("fake")
+
+
+async def test_over_budget_is_said_at_once(tmp_path: Path) -> None:
+    model = fake_model(preload=False, memory_bytes=200)
+    device = {"name": "cpu", "memory_bytes": 150}
+    async with running_engine(tmp_path, model, devices=[device]) as engine:
+        with pytest.raises(errors.NoRoom):
+            await engine.life.load("fake")
+
+
+async def test_an_idle_model_frees_its_memory(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(), timeouts={"idle_ttl_s": 0.3}) as engine:
+        await ready_pid(engine)
+        await until(lambda: not family())
+        assert state(engine) == "cold"
+        assert await read(await submit(engine, "@tokens:1")) == "w0 "
+
+
+async def test_a_swap_under_streams_fails_none_and_cuts_none(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(tokens=60, step_ms=20)) as engine:
+        await ready_pid(engine)
+        streams = [await submit(engine, "old") for _ in range(STREAMS)]
+        for stream in streams:
+            await first_output(stream)
+        began_at = time.monotonic()
+        await engine.life.swap(fake_model(tokens=3, load_ms=200))
+        assert await read(await submit(engine, "new")) == "w0 w1 w2 "
+        assert time.monotonic() - began_at < 5, "most of it is the start of a process"
+        texts = await asyncio.gather(*map(read, streams))
+        assert {len(text.split()) for text in texts} == {59}
+        await until(lambda: len(engine.model("fake").workers) == 1)
+        assert engine.model("fake").version == 2
+
+
+async def test_a_new_version_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(tokens=2)) as engine:
+        pid = await ready_pid(engine)
+        with pytest.raises(errors.ModelFailed, match="scripted"):
+            await engine.life.swap(fake_model(load_fault="error"))
+        with pytest.raises(errors.ModelNotPulled):
+            await engine.life.swap(msgspec.structs.replace(fake_model(), source="/nowhere"))
+        assert worker_pids(engine) == [pid]
+        assert await read(await submit(engine, "x")) == "w0 w1 "
+
+
+async def test_no_room_for_both_is_said_and_replace_does_without(tmp_path: Path) -> None:
+    device = {"name": "cpu", "memory_bytes": 150}
+    async with running_engine(tmp_path, fake_model(memory_bytes=100), devices=[device]) as engine:
+        await ready_pid(engine)
+        new = fake_model(memory_bytes=100, tokens=2)
+        with pytest.raises(errors.NoRoom):
+            await engine.life.swap(new)
+        running = asyncio.create_task(engine.life.swap(new, "replace"))
+        waiting = [await submit(engine, "x") for _ in range(5)]
+        assert {await read(stream) for stream in waiting} <= {"w0 w1 ", "".join(f"w{i} " for i in range(16))}
+        await running
+        assert await read(await submit(engine, "x")) == "w0 w1 "
+
+
+async def test_many_swaps_under_load_fail_nothing_and_keep_nothing(tmp_path: Path) -> None:
+    """Row 29, in short."""
+    models = [fake_model(tokens=2, step_ms=1), fake_model(tokens=3, step_ms=1)]
+    async with running_engine(tmp_path, models[0]) as engine:
+        await ready_pid(engine)
+        process = psutil.Process()
+        answers: list[str] = []
+        over = False
+
+        async def load() -> None:
+            while not over:
+                answers.append(await read(await submit(engine, "x")))
+
+        clients = [asyncio.create_task(load()) for _ in range(4)]
+        await engine.life.swap(models[1])
+        files = process.num_fds()
+        for i in range(8):
+            await engine.life.swap(models[i % 2])
+        over = True
+        await asyncio.gather(*clients)
+        await until(lambda: len(engine.model("fake").workers) == 1)
+        assert set(answers) <= {"w0 w1 ", "w0 w1 w2 "}
+        assert len(answers) > 50
+        assert engine.model("fake").version == 10
+        assert len(engine._scheduler.fleet.versions) == len(engine._describer._located) == 1
+        assert process.num_fds() <= files
+
+
+async def test_models_come_and_go(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model()) as engine:
+        engine.life.add(fake_model("more", tokens=1))
+        stream = await submit(engine, "x", model="more", stream=True)
+        engine.life.remove("more")
+        assert await read(stream) == "w0 "
+        with pytest.raises(errors.ModelNotFound):
+            engine.resolve("more")
+        await until(lambda: {w.model for w in engine._scheduler.fleet.workers.values()} == {"fake"})
+
+
+async def test_watchers_hear_what_happens(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(preload=False)) as engine:
+        with engine.watch() as watcher:
+            await engine.life.load("fake")
+            await engine.life.swap(fake_model(tokens=1))
+            await engine.life.unload("fake")
+            await until(lambda: not family())
+            heard = await watcher.next()
+    told = [event.event for event in heard]
+    assert told[:5] == ["state", "loading", "progress", "progress", "ready"]
+    assert told[5:11] == ["swapping", "loading", "progress", "progress", "ready", "swapped"]
+    assert sorted(told[11:]) == ["unloaded", "unloaded", "unloading"]
+    assert {event.reason for event in heard if event.event == "unloaded"} == {
+        "replaced by version 2",
+        "unloaded on request",
+    }
+    assert heard[-1].state == "cold"
