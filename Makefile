@@ -105,12 +105,12 @@ $(BIN)/python:
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@.ci/install-llama $(ACCELERATOR)
 	@echo "installing; the first time fetches a few hundred megabytes"
-	@$(PIP) -e '.[llm,embeddings,audio,vision]'
+	@$(PIP) -e '.[llm,embeddings,audio,vision,images]'
 	@touch $@
 
 $(INSTALLED_DEV): $(INSTALLED)
 	@echo "installing what the tests need"
-	@$(PIP) --quiet -e '.[llm,embeddings,audio,vision,piper,dev]'
+	@$(PIP) --quiet -e '.[llm,embeddings,audio,vision,images,piper,dev]'
 	@touch $@
 
 # Pins everything that is installed now; a local build of torch loses its tag.

@@ -21,16 +21,20 @@ class NotFinite(ArithmeticError):
     """The model gave NaN or infinity: an answer that must not go out as numbers."""
 
 
-def read_model(kind: Any, folder: Path, dtype: str, may_lack: Sequence[str] = ()) -> Any:
+def read_model(
+    kind: Any, folder: Path, dtype: str, may_lack: Sequence[str] = (), variant: str | None = None
+) -> Any:
     """The network of `folder` as the transformers class `kind`. Raises ValueError.
 
-    `may_lack`: beginnings of names of weights that are never used and may be missing.
+    `may_lack`: beginnings of names of weights that are never used and may be missing. `variant`: which of
+    several files of the same weights, as transformers names them.
     """
     transformers_logging.disable_progress_bar()
     try:
         model, found = kind.from_pretrained(
             str(folder),
             dtype=getattr(torch, dtype),
+            variant=variant,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,

@@ -155,6 +155,44 @@ class ClipParameters(VisionParameters, frozen=True, kw_only=True):
     """Most labels in one request."""
 
 
+class QualitySteps(Settings, frozen=True, kw_only=True):
+    """Denoising steps of a request's `quality`."""
+
+    low: Positive
+    medium: Positive
+    high: Positive
+
+
+class DiffusionParameters(VisionParameters, frozen=True, kw_only=True):
+    """`parameters:` of a model with `backend: diffusion`; `max_pixels` is of pictures to be edited."""
+
+    batch_items: Annotated[int, Meta(ge=1, le=256)] | Literal["auto"] = "auto"
+    """Most pictures, of whatever requests, in one denoising step; auto: 4 on the CPU, 8 on a GPU."""
+    max_step_s: PositiveSeconds = 10.0
+    """A step takes fewer pictures where it would take longer, by what steps took before."""
+    steps: Positive | Literal["auto"] = "auto"
+    """Denoising steps where a request says neither `steps` nor `quality`; auto: 1 of a model distilled to few
+    (its scheduler tells), else 30."""
+    quality_steps: QualitySteps | None = None
+    """Steps of `quality` low, medium, high; default: 1, 2, 4 of a model distilled to few, else 15, 30, 50."""
+    max_steps: Positive = 100
+    """Most steps that a request may ask for."""
+    guidance: Annotated[float, Meta(ge=0, le=50)] | Literal["auto"] = "auto"
+    """How closely a prompt is followed where a request does not say; up to 1 is without guidance, in half the
+    time. auto: 0 of a model distilled to few steps, else 5 (SDXL) or 7.5."""
+    strength: Annotated[float, Meta(ge=0.01, le=1)] = 0.8
+    """How much of a picture an edit without a mask may change where a request does not say."""
+    sizes: list[str] = field(default_factory=list)
+    """WIDTHxHEIGHT of what may be painted, pixels, multiples of 8, the default first; empty: the usual shapes
+    in the area that the model was trained on."""
+    offload: bool = False
+    """On a GPU: only the part that computes is there, the others wait in the CPU's memory. Slower."""
+    attention_slicing: bool = False
+    """Attention in several parts, which takes less memory and more time."""
+    vae_tiling: bool = False
+    """Large pictures are decoded in tiles, which takes less memory; seams may show."""
+
+
 VoiceName = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 
 OPENAI_VOICES = (

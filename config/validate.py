@@ -13,6 +13,7 @@ from config.errors import ConfigError, unknown_key
 from config.parameters import (
     BlipParameters,
     ClipParameters,
+    DiffusionParameters,
     HibariParameters,
     LlamaCppEmbeddingParameters,
     LlamaCppParameters,
@@ -32,6 +33,7 @@ PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "piper": {"speak": PiperParameters},
     "blip": {"caption": BlipParameters},
     "clip": {"classify": ClipParameters, "embed": ClipParameters},
+    "diffusion": {"paint": DiffusionParameters, "edit": DiffusionParameters},
 }
 """Parameters of the built-in backends by task; other backends check their own when they describe a model."""
 

@@ -55,6 +55,23 @@ class ImageLimits(Struct, frozen=True):
 
 def read_image(blob: Blob, limits: ImageLimits) -> Image.Image:
     """The picture. Raises JobError for what is none, is broken, or too large."""
+    with _loaded(blob, limits) as image:
+        return _plain(image)
+
+
+def read_mask(blob: Blob, limits: ImageLimits) -> Image.Image:
+    """Of a picture with transparent parts how transparent each is, 255 being wholly. Raises JobError as
+    read_image does, and for a picture that is nowhere transparent."""
+    with _loaded(blob, limits) as image:
+        opacity = _upright(image, image.convert("RGBA").getchannel("A"))
+    mask = opacity.point(lambda value: 255 - value)
+    if mask.getbbox() is None:
+        raise _unusable(limits, "The mask is nowhere transparent: there is nothing to be painted anew.")
+    return mask
+
+
+@contextmanager
+def _loaded(blob: Blob, limits: ImageLimits) -> Iterator[Image.Image]:
     with (
         opened(blob, lambda message: _unusable(limits, message)) as file,
         _refusing(limits),
@@ -62,7 +79,7 @@ def read_image(blob: Blob, limits: ImageLimits) -> Image.Image:
     ):
         _check(image, file, limits)
         image.load()
-        return _plain(image)
+        yield image
 
 
 @contextmanager
@@ -107,13 +124,16 @@ def _frames(image: Image.Image, file: BinaryIO, most: int) -> int:
 
 def _plain(image: Image.Image) -> Image.Image:
     """Upright RGB pixels of a decoded picture, in an image of their own."""
-    turn = _UPRIGHT.get(_orientation(image))
-    pixels = _rgb(image)
-    if turn is not None:
-        pixels = pixels.transpose(turn)
+    pixels = _upright(image, _rgb(image))
     made = Image.new("RGB", pixels.size)
     made.paste(pixels)
     return made
+
+
+def _upright(image: Image.Image, pixels: Image.Image) -> Image.Image:
+    """The pixels turned as the picture that they are of says."""
+    turn = _UPRIGHT.get(_orientation(image))
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -1,22 +1,17 @@
 """Reads a model folder in the layout of transformers, without loading any weights.
 
-Must not import torch or transformers. The format of safetensors: eight bytes of length, little-endian, and so
-many bytes of JSON that say of each tensor its type and shape; then the numbers.
+Must not import torch or transformers.
 """
 
-import math
-import struct
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from backends.model_folder import DTYPE_BYTES
+from backends.model_folder import DTYPE_BYTES, count_weights
 from config.parameters import VisionParameters
 
 RUNTIME_BYTES = 400 * 1024 * 1024
 """What torch and transformers take before any weights, measured on Linux x86-64."""
-_MAX_HEADER_BYTES = 100_000_000
 _LIVE_ACTIVATIONS = 6
 """Intermediate-sized rows alive at once in a layer."""
 
@@ -33,36 +28,6 @@ class VisionConfig(Struct):
     def tokens(self) -> int:
         """Patches of a picture, and one for the whole."""
         return (self.image_size // self.patch_size) ** 2 + 1
-
-
-class _Tensor(Struct):
-    shape: list[int]
-
-
-def count_weights(folder: Path) -> int:
-    """Numbers in the folder's safetensors. Raises ValueError where there are none, or no such files."""
-    count = sum(map(_count, sorted(folder.glob("*.safetensors"))))
-    if count == 0:
-        raise ValueError(f"{folder} holds no *.safetensors weights")
-    return count
-
-
-def _count(path: Path) -> int:
-    with path.open("rb") as file:
-        head = file.read(8)
-        length = struct.unpack("<Q", head)[0] if len(head) == 8 else 0
-        if not 0 < length <= _MAX_HEADER_BYTES:
-            raise ValueError(f"{path}: it is no safetensors file")
-        try:
-            tensors = msgspec.json.decode(file.read(length), type=dict[str, msgspec.Raw])
-            shapes = [
-                msgspec.json.decode(raw, type=_Tensor).shape
-                for name, raw in tensors.items()
-                if name != "__metadata__"
-            ]
-        except msgspec.MsgspecError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return sum(math.prod(shape) for shape in shapes)
 
 
 def dtype_on(device: str, parameters: VisionParameters) -> str:
