@@ -17,5 +17,7 @@ def encode(image: Image.Image, format: PictureFormat, compression: int) -> bytes
     options: dict[str, Any] = {} if compression < 0 else {"quality": compression}
     if format == "png":
         options = {"compress_level": _PNG_LEVEL}
-    image.save(file, format.upper(), **options)
+    bare = image.copy()
+    bare.info.clear()  # which Pillow may write
+    bare.save(file, format.upper(), **options)
     return file.getvalue()

@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from backends.base import JobError
 from backends.media.gif_frames import count_frames
-from backends.media.image import ImageLimits, read_image
+from backends.media.image import ImageLimits, read_image, read_mask
 from backends.protocol import Blob, Inline, LocalFile, Remote
 
 LIMITS = ImageLimits(max_pixels=1_000_000, max_frames=20)
@@ -205,3 +205,41 @@ def test_transparent_parts_are_white() -> None:
     image.paste((0, 0, 255, 255), (0, 0, 5, 10))
     made = read_image(Inline(encoded("PNG", image)), LIMITS)
     assert (made.getpixel((0, 0)), made.getpixel((9, 9))) == (BLUE, WHITE)
+
+
+# --- masks -----------------------------------------------------------------------------------------------
+
+
+def hole(mode: str = "RGBA") -> Image.Image:
+    """Transparent in its left half."""
+    image = picture().convert("RGBA")
+    image.paste((0, 0, 0, 0), (0, 0, 20, 20))
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize(("form", "mode"), [("PNG", "RGBA"), ("PNG", "LA"), ("WEBP", "RGBA")])
+def test_a_mask_is_what_is_transparent(form: str, mode: str) -> None:
+    mask = read_mask(
+        Inline(encoded(form, hole(mode), **({"lossless": True} if form == "WEBP" else {}))), LIMITS
+    )
+    assert (mask.mode, mask.size) == ("L", (40, 20))
+    assert (mask.getpixel((5, 5)), mask.getpixel((35, 5))) == (255, 0)
+
+
+def test_a_mask_is_turned_as_its_header_says() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    mask = read_mask(Inline(encoded("PNG", hole(), exif=exif)), LIMITS)
+    assert (mask.getpixel((5, 5)), mask.getpixel((35, 5))) == (0, 255)
+
+
+@pytest.mark.parametrize("data", [encoded("PNG"), encoded("JPEG"), encoded("PNG", picture().convert("RGBA"))])
+def test_a_mask_that_hides_everything_is_refused(data: bytes) -> None:
+    with pytest.raises(JobError, match="nowhere transparent"):
+        read_mask(Inline(data), LIMITS)
+
+
+def test_a_hostile_mask_is_refused_like_any_picture() -> None:
+    with pytest.raises(JobError) as caught:
+        read_mask(Inline(png_of(50_000, 50_000)), LIMITS)
+    assert caught.value.code == "image_too_large"
