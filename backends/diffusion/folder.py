@@ -4,13 +4,16 @@ Owns the refusal of what must not be loaded: a part of a class that is not on th
 weights. Must not import torch, transformers or diffusers.
 """
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from backends.model_folder import count_weights, read_json
+from config.weight_names import INDEX, NEVER_LOADED, forms
 
 T = TypeVar("T")
 
@@ -40,8 +43,6 @@ CLASSES = {
     "scheduler": SCHEDULERS,
 }
 """What a pipeline is made of. Nothing else of a folder is ever opened."""
-NEVER_LOADED = ("safety_checker", "feature_extractor", "image_encoder")
-"""Parts that painting does without, whatever they are."""
 NETWORKS = ("unet", "vae", "text_encoder", "text_encoder_2")
 _NEEDED = {
     "sd": ("unet", "vae", "text_encoder", "tokenizer", "scheduler"),
@@ -106,12 +107,12 @@ def read_facts(folder: Path) -> PipelineFacts:
     index = _index(folder)
     kind = PIPELINES.get(str(index.get("_class_name")))
     if kind is None:
-        raise ValueError(f"{folder / _INDEX}: {index.get('_class_name')} is not supported, only {_names()}")
+        raise ValueError(f"{folder / INDEX}: {index.get('_class_name')} is not supported, only {_names()}")
     if index.get("requires_aesthetics_score"):
-        raise ValueError(f"{folder / _INDEX}: a refiner paints nothing by itself")
+        raise ValueError(f"{folder / INDEX}: a refiner paints nothing by itself")
     parts = dict(_parts(folder, index))
     if missing := [name for name in _NEEDED[kind] if name not in parts]:
-        raise ValueError(f"{folder / _INDEX}: a {index['_class_name']} without {missing[0]} is not supported")
+        raise ValueError(f"{folder / INDEX}: a {index['_class_name']} without {missing[0]} is not supported")
     return _facts(folder, kind, parts, bool(index.get("force_zeros_for_empty_prompt", kind == "xl")))
 
 
@@ -147,33 +148,22 @@ def variant(part: Path, *, half: bool) -> str | None:
 
     `half`: those of 16 bits are to be had where both are there.
     """
-    names = [path.name for path in part.glob("*.safetensors")]
-    halves = [name for name in names if is_half(name)]
-    plain = [name for name in names if not is_half(name)]
+    plain, halves = forms(path.name for path in part.iterdir())
     return "fp16" if halves and (half or not plain) else None
-
-
-def is_half(name: str) -> bool:
-    """Whether a file's name says that its weights have 16 bits: NAME.fp16.safetensors, or a shard of one."""
-    return ".fp16." in name or ".fp16-" in name
 
 
 def _count(part: Path) -> int:
     """The numbers of a network, counted once where it is there in two forms."""
-    halves = variant(part, half=True) is not None
-    files = [path for path in sorted(part.glob("*.safetensors")) if is_half(path.name) == halves]
-    if not files:
-        raise ValueError(f"{part} holds no *.safetensors weights")
-    return sum(map(count_weights, files))
-
-
-_INDEX = "model_index.json"
+    plain, halves = forms(path.name for path in part.iterdir()) if part.is_dir() else ([], [])
+    if not (plain or halves):
+        raise ValueError(f"{part} holds no safetensors weights")
+    return sum(count_weights(part / name) for name in halves or plain)
 
 
 def _index(folder: Path) -> dict[str, Any]:
-    index = read_json(folder / _INDEX, dict[str, Any])
+    index = read_json(folder / INDEX, dict[str, Any])
     if index is None:
-        raise ValueError(f"{folder} holds no {_INDEX}: it is no diffusers pipeline folder")
+        raise ValueError(f"{folder} holds no {INDEX}: it is no diffusers pipeline folder")
     return index
 
 
@@ -185,7 +175,7 @@ def _parts(folder: Path, index: dict[str, Any]) -> Iterator[tuple[str, str]]:
         library, kind = value if len(value) == 2 else (None, None)
         expected = "transformers" if name.startswith(("text_", "token")) else "diffusers"
         if library != expected or kind not in CLASSES.get(name, ()):
-            raise ValueError(f"{folder / _INDEX}: {name} is {library}.{kind}, which is not supported")
+            raise ValueError(f"{folder / INDEX}: {name} is {library}.{kind}, which is not supported")
         yield name, str(kind)
 
 
@@ -196,10 +186,13 @@ def _is_distilled(name: str, scheduler: _Scheduler) -> bool:
 
 
 def _config(path: Path, kind: type[T]) -> T:
-    config = read_json(path, kind)
-    if config is None:
-        raise ValueError(f"{path} is missing")
-    return config
+    """By Python's own decoder: diffusers writes infinities into some, which JSON does not have."""
+    try:
+        return msgspec.convert(json.loads(path.read_bytes()), kind)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is missing") from None
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _names() -> str:

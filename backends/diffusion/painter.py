@@ -110,8 +110,9 @@ class Painter:
             return_noise=True,
             return_image_latents=True,
         )
+        # What it makes of the picture itself is for networks that take more channels than latents have.
         mask, _ = pipe.prepare_mask_latents(
-            *(ready.mask, None, 1, item.height, item.width, self._dtype, self._device, generator, False)
+            *(ready.mask, original, 1, item.height, item.width, self._dtype, self._device, generator, False)
         )
         return timesteps, latents, Kept(mask, noise, original)
 

@@ -1,6 +1,7 @@
 """Fetches files of a repository on the Hugging Face hub.
 
-Owns the choice of files. gateway.weights.hub talks to the hub.
+Owns the choice of files; gateway.weights.pipeline chooses in diffusers' layout. gateway.weights.hub talks to
+the hub.
 """
 
 import re
@@ -10,6 +11,8 @@ from typing import Protocol
 
 from msgspec import Struct, field
 
+from config.weight_names import INDEX
+from gateway.weights import pipeline
 from gateway.weights.errors import PullFailed
 from gateway.weights.manifest import Fetched
 from gateway.weights.progress import Progress
@@ -39,10 +42,20 @@ class Hub(Protocol):
 
 def fetch(source: HubRepo, facts: RepoFacts, hub: Hub, into: Path, progress: Progress) -> Fetched:
     """Put the files into `into`; what an interrupted pull left there is gone on with."""
-    wanted = choose(facts.files, source)
-    for name in wanted:
+
+    def download(name: str) -> None:
         progress.start(f"downloading {name}", facts.files[name] or None)
         hub.download(source.repo, facts.commit, name, into, progress)
+
+    index = f"{_prefix(source)}{INDEX}"
+    if index in facts.files and is_safe(index):
+        download(index)
+        names = pipeline.parts((into / index).read_bytes())
+        wanted = pipeline.choose(filter(is_safe, facts.files), _prefix(source), names)
+    else:
+        wanted = choose(facts.files, source)
+    for name in wanted:
+        download(name)
     return Fetched(
         main=wanted[0] if source.path in facts.files else source.path,
         files=wanted,
@@ -61,12 +74,16 @@ def choose(files: Iterable[str], source: HubRepo) -> list[str]:
     files = sorted(name for name in files if is_safe(name))
     if source.path in files:
         return _with_parts(source.path, files)
-    prefix = f"{source.path}/" if source.path else ""
+    prefix = _prefix(source)
     inside = [name for name in files if name.startswith(prefix)]
     weights = [name for name in inside if name.endswith(".safetensors")]
     if not weights:
         raise PullFailed(_nothing_fits(source, files))
     return weights + [name for name in inside if name.endswith(_USED_BESIDE_WEIGHTS)]
+
+
+def _prefix(source: HubRepo) -> str:
+    return f"{source.path}/" if source.path else ""
 
 
 def _with_parts(path: str, files: list[str]) -> list[str]:

@@ -36,6 +36,21 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+PIPELINE = {
+    "model_index.json": b'{"unet": ["diffusers", "UNet2DConditionModel"], "scheduler": ["diffusers", "S"]}',
+    "scheduler/scheduler_config.json": b"{}",
+    "unet/config.json": b"{}",
+    "unet/diffusion_pytorch_model.fp16.safetensors": SMALL,
+    "unet/diffusion_pytorch_model.safetensors": LARGE,
+    "unet/diffusion_pytorch_model.bin": LARGE,
+    "everything.safetensors": LARGE,
+}
+FETCHED = {
+    *("model_index.json", "scheduler/scheduler_config.json", "unet/config.json"),
+    "unet/diffusion_pytorch_model.fp16.safetensors",
+}
+
+
 def start_pull(folder: Path, hub: HubServer, *arguments: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "gateway", "pull", *arguments, "--config", str(folder / "config.yaml")],
@@ -61,6 +76,22 @@ def test_a_file_of_the_hub_and_then_no_network(folder: Path, hub: HubServer) -> 
     asked = hub.requests
     assert pull(folder, hub, "small")[:2] == (0, out)
     assert hub.requests == asked
+
+
+def test_a_pipeline_comes_without_what_is_not_loaded(tmp_path: Path) -> None:
+    models = "{name: painter, backend: diffusion, tasks: [paint], source: 'hf:org/name'}"
+    (tmp_path / "config.yaml").write_text(f"paths: {{cache_dir: cache}}\nmodels: [{models}]\n")
+    hub = HubServer(PIPELINE, licence="sai-nc-community")
+    try:
+        status, _, err = pull(tmp_path, hub, "painter")
+        assert status == 1
+        assert "sai-nc-community) forbids commercial use" in err
+        status, out, err = pull(tmp_path, hub, "painter", "--accept-license")
+        assert status == 0, err
+    finally:
+        hub.stop()
+    folder = Path(out.strip())
+    assert {str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file()} == FETCHED
 
 
 def test_a_killed_pull_goes_on_where_it_was(folder: Path, hub: HubServer) -> None:

@@ -68,3 +68,23 @@ def test_every_file_comes_from_one_commit(tmp_path: Path, watcher: Watcher) -> N
     assert {commit for _, commit, _ in hub.downloads} == {"commit-of-v2"}
     assert (fetched.main, fetched.files) == ("", ["model.safetensors", "config.json"])
     assert (fetched.licence, fetched.revision) == ("apache-2.0", "commit-of-v2")
+
+
+def test_of_a_pipeline_only_what_is_loaded(tmp_path: Path, watcher: Watcher) -> None:
+    index = (
+        b'{"_class_name": "P", "unet": ["diffusers", "U"], "safety_checker": ["x", "y"], "vae": [null, null]}'
+    )
+    files = {
+        "model_index.json": index,
+        "all_in_one.safetensors": b"1234",
+        "unet/config.json": b"{}",
+        "unet/diffusion_pytorch_model.safetensors": b"12",
+        "unet/diffusion_pytorch_model.fp16.safetensors": b"1",
+        "safety_checker/model.safetensors": b"12",
+        "vae/diffusion_pytorch_model.safetensors": b"12",
+    }
+    hub = FakeHub(files)
+    fetched = fetch(HubRepo("o/n", "v2"), hub.facts("o/n", "v2"), hub, tmp_path, watcher)
+    expected = ["unet/diffusion_pytorch_model.fp16.safetensors", "model_index.json", "unet/config.json"]
+    assert (fetched.main, fetched.files) == ("", expected)
+    assert {file for _, _, file in hub.downloads} == set(expected)
