@@ -66,6 +66,27 @@ class Tokens(Message, frozen=True):
     ids: list[int]
 
 
+class Media(Message, frozen=True):
+    """A recording or a picture as a person sent it, in whatever container; decoded in the prepare helper."""
+
+    blob: Blob
+    name: str = ""
+    """The file's name as it was sent, for messages to people only."""
+    param: str = ""
+    """Where in the request it stands, for refusals."""
+
+
+class ChatMedia(Part, frozen=True):
+    """A picture or a recording that stands in a message."""
+
+    kind: Literal["image", "audio"]
+    media: Media
+    at: int
+    """How many characters of the message's content stand before it."""
+    detail: Literal["auto", "low", "high"] = "auto"
+    """How closely a picture is to be looked at; low: a small copy of it is enough."""
+
+
 class ToolCall(Part, frozen=True):
     """One call of a tool; `arguments` is JSON text, as the model wrote it."""
 
@@ -84,6 +105,8 @@ class ChatMessage(Message, frozen=True):
     """Which call a tool's turn answers."""
     reasoning: str = ""
     """What an assistant's turn thought before it answered; templates that want it find it."""
+    media: list[ChatMedia] = field(default_factory=list)
+    """In order of their places. The content itself holds no marks: nothing in it can stand for a picture."""
 
 
 class Tool(Part, frozen=True):
@@ -119,17 +142,13 @@ class Infill(Message, frozen=True):
     suffix: str
 
 
-class Media(Message, frozen=True):
-    """A recording or a picture as a person sent it, in whatever container; decoded in the prepare helper."""
-
-    blob: Blob
-    name: str = ""
-    """The file's name as it was sent, for messages to people only."""
-    param: str = ""
-    """Where in the request it stands, for refusals."""
-
-
 Item = Text | Tokens | Chat | Infill | Media
+
+
+def _has_media(item: Item) -> bool:
+    if isinstance(item, Chat):
+        return any(message.media for message in item.messages)
+    return isinstance(item, Media)
 
 
 # --- parameters ---------------------------------------------------------------------------------------
@@ -356,7 +375,7 @@ class Job(Message, frozen=True):
     def has_media(self) -> bool:
         """Whether files come with it, which have to be decoded."""
         beside = isinstance(self.parameters, PaintParameters) and self.parameters.images
-        return bool(beside) or any(isinstance(item, Media) for item in self.items)
+        return bool(beside) or any(_has_media(item) for item in self.items)
 
     @property
     def result_count(self) -> int:

@@ -1,4 +1,4 @@
-"""Pictures inside a JSON body: data URLs and bare base64, as the bytes that they stand for.
+"""Pictures and recordings inside a JSON body: data URLs and bare base64, as the bytes that they stand for.
 
 What the bytes are is not looked at here: that is the worker's affair, in a process that may be killed. An
 address is refused without being looked up. Must not know HTTP, the engine or configuration.
@@ -13,27 +13,42 @@ from backends.protocol import MAX_FRAME_BYTES, Inline, Media
 from compat.errors import InvalidRequest, invalid, unsupported
 
 MAX_BYTES = MAX_FRAME_BYTES * 3 // 4
-"""Of all pictures of one body together: they travel to the worker in one frame."""
+"""Of all pictures and recordings of one body together: they travel to the worker in one frame."""
 _DATA_URL = re.compile(r"data:(?P<media>[^,;]{0,100})(?:;[^,;]{0,100})*?(?P<base64>;base64)?,", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
 _PICTURES = ("image/", "application/octet-stream")
 
 
+class MediaReader:
+    """Reads one by one what stands in a request; all together are bounded. Takes time in their length."""
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def picture(self, param: str, text: str) -> Media:
+        """Raises InvalidRequest."""
+        return self._media(param, _decode(text, param), "image_too_large")
+
+    def recording(self, param: str, text: str) -> Media:
+        """Raises InvalidRequest."""
+        return self._media(param, _base64(text, param, "a recording as base64"), "audio_too_large")
+
+    def _media(self, param: str, data: bytes, code: str) -> Media:
+        self._size += len(data)
+        if self._size > MAX_BYTES:
+            raise InvalidRequest(
+                f"The pictures and recordings of a request may have {MAX_BYTES} bytes together; "
+                "send larger ones as files.",
+                param,
+                code,
+            )
+        return Media(Inline(data), param=param)
+
+
 def read_pictures(texts: Iterable[tuple[str, str]]) -> list[Media]:
     """One item for each parameter's path and text. Raises InvalidRequest. Takes time in the texts' length."""
-    pictures: list[Media] = []
-    size = 0
-    for param, text in texts:
-        data = _decode(text, param)
-        size += len(data)
-        if size > MAX_BYTES:
-            raise InvalidRequest(
-                f"The pictures of a request may have {MAX_BYTES} bytes together; send larger ones as files.",
-                param,
-                "image_too_large",
-            )
-        pictures.append(Media(Inline(data), param=param))
-    return pictures
+    reader = MediaReader()
+    return [reader.picture(param, text) for param, text in texts]
 
 
 def is_data_url(text: str) -> bool:
@@ -55,10 +70,14 @@ def _decode(text: str, param: str) -> bytes:
             "Addresses are not fetched by this server: send the picture itself, as a data URL "
             "(data:image/png;base64,...) or as base64.",
         )
+    return _base64(text[start:], param, "a picture as a data URL or as base64")
+
+
+def _base64(text: str, param: str, what: str) -> bytes:
     try:
-        data = base64.b64decode("".join(text[start:].split()), validate=True)
+        data = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise invalid(param, "it must be a picture as a data URL or as base64.") from None
+        raise invalid(param, f"it must be {what}.") from None
     if not data:
         raise invalid(param, "it must not be empty.")
     return data

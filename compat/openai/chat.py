@@ -91,9 +91,12 @@ def decode_chat(body: bytes) -> ChatCompletionRequest:
 
 
 def conversation_of(request: ChatCompletionRequest) -> Chat:
-    """The request's messages and what they may call. Raises InvalidRequest."""
+    """The request's messages and what they may call. Raises InvalidRequest.
+
+    Media in it are unread: see message_media.
+    """
     use = _tool_use(request)
-    chat = conversation(request.messages)
+    chat = conversation(request.messages, takes_media=True)
     return msgspec.structs.replace(
         chat,
         tools=use.tools,

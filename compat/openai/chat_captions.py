@@ -5,10 +5,6 @@ Must not know HTTP, the engine or configuration.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
-
-import msgspec
-from msgspec import Struct
 
 from backends.protocol import (
     CaptionParameters,
@@ -21,24 +17,13 @@ from backends.protocol import (
     ItemDone,
     Media,
 )
-from compat.decoding import decode_part
-from compat.errors import invalid, missing, unsupported
+from compat.errors import invalid, unsupported
 from compat.openai.chat import ChatCompletionRequest, chat_parameters, conversation_of, decode_chat
 from compat.openai.chat_chunks import ChatChunks
+from compat.openai.message_media import image_url_of
 from compat.openai.messages import RequestMessage
-from compat.openai.raw import is_given
 from compat.pictures import read_pictures
 from compat.vision import check_pictures
-
-
-class ImageUrl(Struct, frozen=True, forbid_unknown_fields=True):
-    url: str
-    """A data URL."""
-    detail: Literal["auto", "low", "high"] | None = None
-    """Accepted, without effect: a picture is brought to the one size that the model sees."""
-
-
-_image_url = msgspec.json.Decoder(ImageUrl)
 
 
 def read_any_chat(
@@ -106,10 +91,7 @@ def _urls(message: RequestMessage, path: str) -> Iterator[tuple[str, str]]:
     for index, part in enumerate(message.content if isinstance(message.content, list) else []):
         here = f"{path}[{index}]"
         if part.type == "image_url":
-            if not is_given(part.image_url):
-                raise missing(f"{here}.image_url")
-            url = decode_part(bytes(part.image_url), _image_url, f"{here}.image_url").url
-            yield f"{here}.image_url.url", url
+            yield f"{here}.image_url.url", image_url_of(part, here).url
         elif part.type != "text":
             kind = part.type[:64]
             raise unsupported(here, f"Content of the type '{kind}' is not supported: text and pictures are.")

@@ -1,29 +1,17 @@
 """The messages of a chat: what each role may say, and the conversation they become.
 
 Owns the shapes of messages and their translation, older function messages included. Must not know what a
-model supports; `calls_in` says whether that question arises.
+model supports; `calls_in` says whether that question arises, and of pictures and sound message_media does.
 """
 
 from typing import Any
 
 from msgspec import Raw, Struct
 
-from backends.protocol import Chat, ChatMessage, ToolCall
+from backends.protocol import Chat, ChatMedia, ChatMessage, ToolCall
 from compat.errors import InvalidRequest, invalid, missing, unsupported
+from compat.openai.message_media import ContentPart, MediaPart, unread_media
 from compat.openai.raw import ABSENT, refuse_unless_harmless
-
-
-class ContentPart(Struct, frozen=True, forbid_unknown_fields=True):
-    """One part of a message. Only text is read; other kinds' fields are known so as to refuse the part."""
-
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-    prompt_cache_breakpoint: Raw = ABSENT
-    """Accepted: a hint that changes no answer."""
-    image_url: Raw = ABSENT
-    input_audio: Raw = ABSENT
-    file: Raw = ABSENT
 
 
 class CalledFunction(Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,15 +66,20 @@ _OF_ONE_ROLE = {
 }
 
 
-def conversation(messages: list[RequestMessage], system: str | None = None) -> Chat:
-    """The messages for the model's template; `system` and leading system or developer messages become one."""
+def conversation(
+    messages: list[RequestMessage], system: str | None = None, *, takes_media: bool = False
+) -> Chat:
+    """The messages for the model's template; `system` and leading system or developer messages become one.
+
+    `takes_media`: pictures and sound in users' messages are taken as they are: see message_media.
+    """
     if not messages:
         raise invalid("messages", "it must hold at least one message.")
     translated: list[ChatMessage] = []
     leading = [] if system is None else [system]
     calls = _Calls()
     for index, message in enumerate(messages):
-        one = _translate(message, f"messages[{index}]", calls)
+        one = _translate(message, f"messages[{index}]", calls, takes_media)
         if one.role == "system" and not translated:
             leading.append(one.content)
         else:
@@ -154,7 +147,7 @@ class _Calls:
         return self._older[name], name
 
 
-def _translate(message: RequestMessage, path: str, calls: _Calls) -> ChatMessage:
+def _translate(message: RequestMessage, path: str, calls: _Calls, takes_media: bool) -> ChatMessage:
     role = _ROLES.get(message.role)
     if role is None:
         raise invalid(f"{path}.role", "it must be system, developer, user, assistant, tool or function.")
@@ -165,11 +158,11 @@ def _translate(message: RequestMessage, path: str, calls: _Calls) -> ChatMessage
     _check_fields(message, path)
     if role == "assistant":
         return _assistant(message, path, calls)
-    content = _content(message, f"{path}.content")
+    content, media = _content(message, f"{path}.content", takes_media=takes_media and role == "user")
     if role == "tool":
         identity, name = calls.answered(message, path)
         return ChatMessage("tool", content, message.name or name, tool_call_id=identity)
-    return ChatMessage(role, content, message.name or "")  # type: ignore[arg-type]  # a value of _ROLES
+    return ChatMessage(role, content, message.name or "", media=media)  # type: ignore[arg-type]  # of _ROLES
 
 
 def _check_fields(message: RequestMessage, path: str) -> None:
@@ -181,7 +174,7 @@ def _check_fields(message: RequestMessage, path: str) -> None:
 def _assistant(message: RequestMessage, path: str, calls: _Calls) -> ChatMessage:
     made = calls.made(message, path)
     reasoning = _reasoning(message, f"{path}.reasoning")
-    content = (message.refusal or "") if message.content is None else _content(message, f"{path}.content")
+    content = (message.refusal or "") if message.content is None else _content(message, f"{path}.content")[0]
     return ChatMessage("assistant", content, message.name or "", made, reasoning=reasoning)
 
 
@@ -201,20 +194,31 @@ def _call(call: MessageCall, path: str) -> ToolCall:
     return ToolCall(call.id, call.function.name, call.function.arguments)
 
 
-def _content(message: RequestMessage, path: str) -> str:
+def _content(message: RequestMessage, path: str, *, takes_media: bool = False) -> tuple[str, list[ChatMedia]]:
+    """The text, and what stands in it. Texts that follow one another are lines."""
     content = message.content
     if isinstance(content, str):
-        return content
+        return content, []
     if content is None:
         if message.role == "function":
-            return ""
+            return "", []
         raise invalid(path, "it is required, as a text or a list of text parts.")
-    return "\n".join(
-        _part(part, f"{path}[{index}]", message.role == "assistant") for index, part in enumerate(content)
-    )
+    text = ""
+    media: list[ChatMedia] = []
+    after_text = False
+    for index, part in enumerate(content):
+        one = _part(part, f"{path}[{index}]", message.role == "assistant", takes_media)
+        if isinstance(one, str):
+            text += f"\n{one}" if after_text else one
+        else:
+            media.append(unread_media(one, at=len(text)))
+        after_text = isinstance(one, str)
+    return text, media
 
 
-def _part(part: ContentPart, path: str, may_refuse: bool) -> str:
+def _part(part: ContentPart, path: str, may_refuse: bool, takes_media: bool) -> str | MediaPart:
+    if takes_media and part.type in ("image_url", "input_audio"):
+        return MediaPart(part, path)
     field = "refusal" if part.type == "refusal" and may_refuse else "text"
     if part.type != field:
         kind = part.type[:64]

@@ -1,5 +1,6 @@
 """POST /v1/chat/completions."""
 
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from compat.openai.chat import ChatCompletionRequest, chat_form, chat_parameters
 from compat.openai.chat_answers import ChatCompletion, render_chat
 from compat.openai.chat_captions import read_any_chat
 from compat.openai.chat_chunks import ChatChunks
+from compat.openai.message_media import check_media, has_media, read_media
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
@@ -31,8 +33,9 @@ def chat_route(services: Services) -> HTTPRouteHandler:
         opt=documented(
             summary="Answer a conversation",
             tag="generate",
-            description="A model that captions pictures answers with captions of those in the last user "
-            "message, sent as data URLs; it reads no text.",
+            description="Users' messages may hold pictures (`image_url`, as data URLs) and sound "
+            "(`input_audio`) where the model takes them. A model that captions pictures answers with "
+            "captions of those in the last user message; it reads no text.",
             request=ChatCompletionRequest,
             example={
                 "model": "gpt-4o-mini",
@@ -51,7 +54,11 @@ def chat_route(services: Services) -> HTTPRouteHandler:
         spec = services.model_for(body.model, "generate")
         with until_disconnect(request.receive):
             include_usage = streams_usage(body)
-            parameters = chat_parameters(body, await services.engine.description(spec.name))
+            description = await services.engine.description(spec.name)
+            parameters = chat_parameters(body, description)
+            check_media(chat, body.model, description)
+            if has_media(chat):
+                chat = await asyncio.to_thread(read_media, chat)
             form = chat_form(body)
             answer = new_answer("chatcmpl", spec)
             stream = services.submit(

@@ -13,7 +13,6 @@ from compat.openai import chat, images, messages
 from compat.openai.answers import Usage
 from compat.openai.chat import ChatCompletionRequest
 from compat.openai.chat_answers import ChatChoice
-from compat.openai.chat_captions import ImageUrl
 from compat.openai.chat_chunks import ChunkCall, ChunkFunction
 from compat.openai.completion_answers import TextChoice
 from compat.openai.completions import CompletionRequest
@@ -22,7 +21,8 @@ from compat.openai.embeddings import Embedding, EmbeddingRequest, EmbeddingUsage
 from compat.openai.images import EditForm, ImageReference, PromptSettings
 from compat.openai.inputs import TokenId
 from compat.openai.logprobs import ChatTokenLogprob
-from compat.openai.messages import ContentPart, MessageCall, RequestMessage
+from compat.openai.message_media import ContentPart, ImageUrl, InputAudio
+from compat.openai.messages import MessageCall, RequestMessage
 from compat.openai.picture_inputs import EmbeddingPart
 from compat.openai.sampling import SamplingRequest
 from compat.openai.speech import SpeechRequest, VoiceId
@@ -147,6 +147,7 @@ RAW_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     (FunctionDefinition, "parameters"): (JsonObject,),
     (ContentPart, "prompt_cache_breakpoint"): (Any,),
     (ContentPart, "image_url"): (ImageUrl,),
+    (ContentPart, "input_audio"): (InputAudio,),
     (CompletionRequest, "prompt"): TEXTS_OR_TOKENS,
     (EmbeddingRequest, "input"): (*TEXTS_OR_TOKENS, EmbeddingPart, list[str | EmbeddingPart]),
     (SpeechRequest, "voice"): (str, VoiceId),
@@ -164,7 +165,6 @@ REFUSED_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     (ChatCompletionRequest, "chat_template"): (),
     **{(kind, name): () for kind in (PromptSettings, EditForm) for name in images.REFUSED},
     (ImageReference, "file_id"): (),
-    (ContentPart, "input_audio"): (),
     (ContentPart, "file"): (),
     (MessageCall, "custom"): (),
 }
