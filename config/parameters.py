@@ -65,6 +65,20 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
     adapters: list[LoraAdapter] = field(default_factory=list)
+    mmproj: WeightsFile | None = None
+    """The projector (`mmproj`) that lets the model take pictures, sound or both, as GGUF."""
+    image_max_tokens: Positive | None = None
+    """Most tokens of one picture, where the projector scales; default: as its file says."""
+    media_cache_bytes: Annotated[int, Meta(ge=0)] = 128 * 1024 * 1024
+    """Memory for what pictures and sound of late requests became: in a later turn they cost nothing."""
+    max_media: Annotated[int, Meta(ge=1, le=1024)] = 32
+    """Most pictures and recordings in one request."""
+    max_pixels: Positive = 64_000_000
+    """Largest picture, width times height; a larger one is a 400 before it is decoded."""
+    max_frames: Positive = 1000
+    """Longest animation, of which only the first frame is seen; a longer one is a 400."""
+    max_audio_s: PositiveSeconds = 1800.0
+    """Longest recording in a message; longer is a 400."""
     reproducible: bool = False
     """Same seed and prompt, same answer, alone or in any company: every sequence has its own share of n_ctx,
     prompts are computed one after the other, nothing is shared, foretold or taken back. Slower."""

@@ -1,13 +1,14 @@
 """The plugin: one GGUF model, described, prepared for and loaded. Imports nothing heavy at module level."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
-from msgspec import field
+from msgspec import Struct, field
 
 from backends.base import Backend, PreparedItem, Preparer
 from backends.chat.answer import AnswerFormat
+from backends.media.spool import remove
 from backends.protocol import Description
 from config.parameters import LlamaCppEmbeddingParameters, LlamaCppParameters
 from config.schema import ModelSpec
@@ -15,6 +16,38 @@ from config.schema import ModelSpec
 if TYPE_CHECKING:
     from backends.llama_cpp.embedding.engine import LlamaEmbeddingEngine
     from backends.llama_cpp.engine import LlamaEngine
+
+
+class PreparedMedia(Struct, array_like=True):
+    """A picture or a recording of a prompt, decoded."""
+
+    kind: Literal["image", "audio"]
+    width: int
+    """Pixels, or samples."""
+    height: int
+    digest: bytes
+    """Of all of it: equal for equal pictures and for no others."""
+    data: bytes
+    """RGB, row by row, or float32 samples at 16 kHz …"""
+    path: str = ""
+    """… or the file that holds them, which whoever takes the item removes."""
+    param: str = ""
+    """Where in the request it stands, for refusals."""
+
+    def read(self) -> bytes:
+        return Path(self.path).read_bytes() if self.path else self.data
+
+    def discard(self) -> None:
+        remove(self.path)
+
+
+class PromptPart(Struct, array_like=True, omit_defaults=True):
+    """A piece of a prompt with media. `literal`: no control token may come of its text."""
+
+    text: str = ""
+    literal: bool = False
+    media: int = -1
+    """Which of the prompt's media stands here instead of a text."""
 
 
 class PreparedPrompt(PreparedItem, omit_defaults=True):
@@ -31,6 +64,13 @@ class PreparedPrompt(PreparedItem, omit_defaults=True):
     """The grammar holds from the first of these texts on, itself included; empty: from the start."""
     echo: str = ""
     """The prompt as text, where the answer is to begin with it."""
+    parts: list[PromptPart] = field(default_factory=list)
+    """Of a prompt with media, instead of `tokens`: what those become depends on the projector."""
+    media: list[PreparedMedia] = field(default_factory=list)
+
+    def discard(self) -> None:
+        for one in self.media:
+            one.discard()
 
 
 class LlamaCppBackend(Backend[PreparedPrompt]):
@@ -42,13 +82,15 @@ class LlamaCppBackend(Backend[PreparedPrompt]):
         super().__init__(spec, _gguf_file(weights))
         self._engine: LlamaEngine | LlamaEmbeddingEngine | None = None
         self.parameters = _parameters(spec)
+        self.projector = _projector_file(self.parameters, weights)
+        """What lets it take pictures or sound; None: it takes text."""
 
     def describe(self) -> Description:
         from backends.llama_cpp.describe import describe, describe_embedding
 
         if isinstance(self.parameters, LlamaCppEmbeddingParameters):
             return describe_embedding(self.spec, self.parameters, self.weights)
-        return describe(self.spec, self.parameters, self.weights)
+        return describe(self.spec, self.parameters, self.weights, self.projector)
 
     def preparer(self) -> Preparer[PreparedPrompt]:
         if isinstance(self.parameters, LlamaCppEmbeddingParameters):
@@ -57,7 +99,8 @@ class LlamaCppBackend(Backend[PreparedPrompt]):
             return LlamaEmbeddingPreparer(self.spec, self.parameters, self.weights)
         from backends.llama_cpp.prepare import LlamaPreparer
 
-        return LlamaPreparer(self.spec, self.parameters, self.weights)
+        takes_media = self.projector is not None
+        return LlamaPreparer(self.spec, self.parameters, self.weights, takes_media=takes_media)
 
     def load(self, device: str) -> "LlamaEngine | LlamaEmbeddingEngine":
         if isinstance(self.parameters, LlamaCppEmbeddingParameters):
@@ -67,7 +110,7 @@ class LlamaCppBackend(Backend[PreparedPrompt]):
         else:
             from backends.llama_cpp.load import load_engine
 
-            self._engine = load_engine(self.spec, self.parameters, self.weights, device)
+            self._engine = load_engine(self.spec, self.parameters, self.weights, device, self.projector)
         return self._engine
 
     def unload(self) -> None:
@@ -86,6 +129,20 @@ def _parameters(spec: ModelSpec) -> LlamaCppParameters | LlamaCppEmbeddingParame
         f"{spec.name}: a model of the llama_cpp backend serves the task generate or the task embed, "
         f"not {', '.join(spec.tasks)}"
     )
+
+
+def _projector_file(
+    parameters: LlamaCppParameters | LlamaCppEmbeddingParameters, weights: Path
+) -> Path | None:
+    """The file that the configuration names, or the one that lies in the model's folder."""
+    if isinstance(parameters, LlamaCppEmbeddingParameters):
+        return None
+    if parameters.mmproj is not None:
+        return Path(parameters.mmproj.source)
+    files = sorted(weights.glob("mmproj*.gguf")) if weights.is_dir() else []
+    if len(files) > 1:
+        raise ValueError(f"{weights} holds {len(files)} projectors; name one as parameters.mmproj")
+    return files[0] if files else None
 
 
 def _gguf_file(weights: Path) -> Path:

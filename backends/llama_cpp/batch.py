@@ -1,4 +1,4 @@
-"""The arrays of one decode call, allocated once and filled through numpy.
+"""The arrays of one decode call, of tokens allocated once and filled through numpy.
 
 Owns the llama_batch and checks it: what llama.cpp would answer with an assert (and the end of the process)
 is a ValueError here.
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backends.llama_cpp.library import C
+from backends.llama_cpp.media_prompt import MediaSpan
 
 _INT32 = ctypes.POINTER(ctypes.c_int32)
 
@@ -90,3 +91,29 @@ class Batch:
         raw.seq_id = self._pointers.ctypes.data_as(ctypes.POINTER(_INT32))
         raw.logits = self.wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
         return raw
+
+
+class EmbeddingBatch:
+    """Some rows of a span as a batch of their own: llama.cpp mixes no tokens and embeddings in one.
+
+    `raw` is what llama_decode takes; it points into the span, and no row's logits are wanted.
+    """
+
+    def __init__(self, seq_id: int, span: MediaSpan, first: int, count: int) -> None:
+        """Rows `first` and after. Raises ValueError where there are none."""
+        if first < 0 or count < 1 or first + count > len(span.rows):
+            raise ValueError(f"a span of {len(span.rows)} rows has no {count} from {first} on")
+        self._rows = np.ascontiguousarray(span.rows[first : first + count])
+        self._positions = np.ascontiguousarray(span.positions[:, first : first + count])
+        self._ones = np.ones(count, dtype=np.int32)
+        self._wanted = np.zeros(count, dtype=np.int8)
+        self._seq_id = np.array([seq_id], dtype=np.int32)
+        self._pointers = np.full(count, self._seq_id.ctypes.data, dtype=np.uintp)
+        raw = C.llama_batch()
+        raw.n_tokens = count
+        raw.embd = self._rows.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+        raw.pos = self._positions.ctypes.data_as(_INT32)
+        raw.n_seq_id = self._ones.ctypes.data_as(_INT32)
+        raw.seq_id = self._pointers.ctypes.data_as(ctypes.POINTER(_INT32))
+        raw.logits = self._wanted.ctypes.data_as(ctypes.POINTER(ctypes.c_int8))
+        self.raw = raw

@@ -2,17 +2,19 @@
 
 Owns the ids and the count of cells. A sequence that has ended leaves its cells behind, under its id, until
 somebody needs them; a new one takes over the longest beginning that it shares with any of them, with a
-running one or with a saved state. What is shared is found by comparing every token, never by a hash. Must
-not know jobs, texts or sampling.
+running one or with a saved state. What is shared is found by comparing every token, never by a hash (but for
+pictures and sound: see media_prompt). Where those stand, positions are other numbers than tokens. Must not
+know jobs, texts or sampling.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from backends.llama_cpp.cells import Cells
+from backends.llama_cpp.media_prompt import holds_media, whole_spans
 from backends.llama_cpp.model import TokenArray
 from backends.llama_cpp.prefixes import common_prefix, is_prefix
 from backends.llama_cpp.saved_states import SavedStates
@@ -101,15 +103,23 @@ class Cache:
         """How many tokens of a prompt the cache holds now."""
         return self._best(prompt, key, running)[1] if self.shares else 0
 
-    def join(self, prompt: TokenArray, key: str, running: Sequence[Holder]) -> tuple[int, int]:
+    def join(
+        self,
+        prompt: TokenArray,
+        key: str,
+        running: Sequence[Holder],
+        position: Callable[[int], int] = int,
+    ) -> tuple[int, int]:
         """An id for a new sequence, and how many tokens of its prompt it holds already.
 
         At least its last token is left to be computed: the answer begins with what comes out of it.
+
+        `position` of a token of the prompt.
         """
         if not self.shares:
             return self._take_id(), 0
         source, common = self._best(prompt, key, running)
-        restored = self._restore(prompt, key, common)
+        restored = self._restore(prompt, key, common, position)
         if restored is not None:
             return restored
         if self._saved is not None:  # making room for a state in vain may have given the source up
@@ -125,8 +135,8 @@ class Cache:
             self._kept.move_to_end(source)
         seq_id = self._take_id(spare=source)
         if self.partitioned:
-            return seq_id, self._copy(source, seq_id, common)
-        self._context.copy(source, seq_id, common)
+            return seq_id, self._copy(source, seq_id, common, position(common))
+        self._context.copy(source, seq_id, position(common))
         self.cells.share(source, seq_id, common)
         return seq_id, common
 
@@ -150,9 +160,12 @@ class Cache:
             moves.append(Move(highest, gap))
         return moves
 
-    def cut(self, seq_id: int, length: int) -> bool:
-        """Give up a sequence's tokens from `length` on. False: it holds nothing at all now."""
-        done = self._context.remove(seq_id, length)
+    def cut(self, seq_id: int, length: int, position: int) -> bool:
+        """Give up a sequence's tokens from `length` on, of which the first stands at `position`.
+
+        False: it holds nothing at all now.
+        """
+        done = self._context.remove(seq_id, position)
         if not done:
             self._context.remove(seq_id)
         self.cells.cut(seq_id, length if done else 0)
@@ -199,12 +212,14 @@ class Cache:
             if holder.key != key or min(len(holder.tokens), len(wanted)) <= common:
                 continue
             if holder.tokens[common] == wanted[common]:
-                length = common_prefix(holder.tokens, wanted)
+                length = whole_spans(prompt, common_prefix(holder.tokens, wanted))
                 if length > common:
                     source, common = holder.seq_id, length
         return source, common if source is not None else 0
 
-    def _restore(self, prompt: TokenArray, key: str, common: int) -> tuple[int, int] | None:
+    def _restore(
+        self, prompt: TokenArray, key: str, common: int, position: Callable[[int], int]
+    ) -> tuple[int, int] | None:
         """As `join`, from a saved state; None where none is worth it."""
         if self._saved is None or self._copying:
             return None
@@ -221,7 +236,7 @@ class Cache:
             self._free_ids.append(seq_id)
             return None
         self.cells.grow(seq_id, len(found.tokens))
-        held = found.common if self.cut(seq_id, found.common) else 0
+        held = found.common if self.cut(seq_id, found.common, position(found.common)) else 0
         return seq_id, held
 
     def _is_news(self, holder: Holder) -> bool:
@@ -253,7 +268,10 @@ class Cache:
         self._drop(seq_id)
 
     def _save(self, holder: Holder) -> None:
-        if self._saved is not None and len(holder.tokens) >= _WORTH_SAVING and not self._copying:
+        """But for pictures and sound, whose numbers mean nothing to another process."""
+        if self._saved is None or len(holder.tokens) < _WORTH_SAVING or self._copying:
+            return
+        if not holds_media(holder.tokens):
             self._saved.put(holder.key, holder.tokens, self._context.state(holder.seq_id))
 
     def _drop(self, seq_id: int) -> None:
@@ -261,12 +279,12 @@ class Cache:
         self.cells.cut(seq_id)
         self._free_ids.append(seq_id)
 
-    def _copy(self, source: int, target: int, length: int) -> int:
+    def _copy(self, source: int, target: int, length: int, position: int) -> int:
         """All cells of `source`, of which the first `length` tokens stay; how many did."""
         self._context.copy(source, target)
         self.cells.grow(target, self.cells.length(source))
         self._copying = True
-        return length if self.cut(target, length) else 0
+        return length if self.cut(target, length, position) else 0
 
     def _move(self, source: int, target: int) -> None:
         length = self.cells.length(source)

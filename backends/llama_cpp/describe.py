@@ -11,8 +11,9 @@ from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.jinja import JinjaTemplate
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import open_model
+from backends.llama_cpp.projector import Senses, senses_of
 from backends.llama_cpp.sampling import HONOURED, LIMITS, check_defaults
-from backends.llama_cpp.sizes import Sizes
+from backends.llama_cpp.sizes import COMPUTE_BYTES, Sizes, file_bytes
 from backends.llama_cpp.template import knows_effort
 from backends.protocol import Description
 from backends.tokens import TOKEN_TASKS
@@ -27,8 +28,10 @@ _FACTS = {
 }
 
 
-def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Description:
-    """Raises ValueError for a file that is no GGUF language model."""
+def describe(
+    spec: ModelSpec, parameters: LlamaCppParameters, path: Path, projector: Path | None = None
+) -> Description:
+    """Raises ValueError for a file that is no GGUF language model, or a projector that is none."""
     check_defaults(spec.defaults)
     check_adapters(path, parameters.adapters)
     model = open_model(path, vocab_only=True)
@@ -44,6 +47,7 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
     sizes = Sizes.of(path, metadata, spec, parameters)
     details = file_details(metadata)
     details["chat_template"] = "no" if template is None else "yes"
+    senses = Senses(False, False) if projector is None else senses_of(projector)
     return Description(
         tasks=["generate", *TOKEN_TASKS],
         parameters=[
@@ -52,16 +56,26 @@ def describe(spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> Des
             *["suffix"] * fills_in,
             *["reproducible"] * parameters.reproducible,
             *["lora"] * bool(parameters.adapters),
+            *["image"] * senses.image,
+            *["audio"] * senses.audio,
         ],
-        limits=LIMITS,
+        limits=LIMITS if projector is None else LIMITS | {"media": parameters.max_media},
         context_length=sizes.context_length,
         vocabulary_size=vocabulary_size,
-        memory_bytes=sizes.memory_bytes + (0 if spec.memory_bytes else memory_bytes(parameters.adapters)),
+        memory_bytes=sizes.memory_bytes + _more_memory(spec, parameters, projector),
         licence=spec.licence or metadata.get("general.license", ""),
         details=details,
         device_kinds=device_kinds(parameters),
         adapters=[file.name for file in parameters.adapters],
     )
+
+
+def _more_memory(spec: ModelSpec, parameters: LlamaCppParameters, projector: Path | None) -> int:
+    """Of adapters and a projector; none where the configuration says what all takes."""
+    if spec.memory_bytes:
+        return 0
+    seeing = 0 if projector is None else file_bytes(projector) + COMPUTE_BYTES + parameters.media_cache_bytes
+    return memory_bytes(parameters.adapters) + seeing
 
 
 def _told_to(template: str | None) -> list[str]:

@@ -1,6 +1,10 @@
 """Which devices this build of llama.cpp can use, and how many layers go to a GPU."""
 
-from backends.llama_cpp.library import C
+from typing import Any
+
+from msgspec import Struct
+
+from backends.llama_cpp.library import C, ggml_device
 from config.parameters import GgufParameters
 from config.schema import ModelSpec
 
@@ -21,6 +25,22 @@ def gpu_layers(spec: ModelSpec, parameters: GgufParameters, device: str) -> int:
     if device != "cpu":
         return -1
     return -1 if C.llama_supports_gpu_offload() and not _has_cuda() and spec.device != "cpu" else 0
+
+
+class Device(Struct, frozen=True):
+    """Where a projector computes."""
+
+    gpu: bool = False
+    handle: Any = None
+    """ggml's, of that GPU; None: the first."""
+
+
+def projector_device(spec: ModelSpec, parameters: GgufParameters, device: str) -> Device:
+    """The same device as the model's own, if any of its layers are there."""
+    if gpu_layers(spec, parameters, device) == 0:
+        return Device()
+    _, _, index = device.partition(":")
+    return Device(True, ggml_device(f"CUDA{index}") if index.isdigit() else None)
 
 
 def _has_cuda() -> bool:

@@ -9,24 +9,25 @@ sequence.
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
 
 import numpy as np
 
 from backends.base import JobError, StepEngine
 from backends.llama_cpp.adapters import LoraSets
+from backends.llama_cpp.arrivals import Arrivals
 from backends.llama_cpp.backend import PreparedPrompt
-from backends.llama_cpp.batch import Batch
-from backends.llama_cpp.cache import Cache, CacheContext
+from backends.llama_cpp.cache import Cache
+from backends.llama_cpp.decoding import Decoder, Decoding, Work, add_prefill
+from backends.llama_cpp.encoder import MediaReader
 from backends.llama_cpp.guide import GuideError, Guides
 from backends.llama_cpp.making import SequenceMaker
-from backends.llama_cpp.model import Model, TokenArray
+from backends.llama_cpp.model import Model
 from backends.llama_cpp.planner import CostModel, Limits, Plan, plan, plan_apart
 from backends.llama_cpp.roster import Comings, Roster
 from backends.llama_cpp.sequence import JobState, Sequence
 from backends.llama_cpp.speculation import WARM_UP_ROWS
 from backends.llama_cpp.speculator import Speculator
-from backends.llama_cpp.writing import SamplingContext, Writer
+from backends.llama_cpp.writing import Writer
 from backends.protocol import (
     Capacity,
     Failed,
@@ -47,27 +48,13 @@ _ALONE_STEP_S = 0.4
 _PROMPT_LOGITS = 64
 """Rows of a prompt whose logits are all wanted, in one step: each row is as long as the vocabulary."""
 _NO_ROOM, _ALLOCATION_FAILED = 1, -2
-Work = list[tuple[Sequence, int]]
-"""Sequences of a step, and how many tokens of their history each decodes in it."""
-
-
-class Decoder(CacheContext, SamplingContext, Protocol):
-    """What the engine needs of a model.Context; a test may put something between."""
-
-    n_ctx: int
-    n_batch: int
-    n_seq_max: int
-
-    def decode(self, batch: Any) -> int: ...
-    def held(self, seq_id: int) -> int: ...
-    def close(self) -> None: ...
 
 
 class LlamaEngine(StepEngine[PreparedPrompt]):
     """`context_length` bounds one sequence; `max_step_s` is what a step may last while answers stream.
 
     `apart`: answers must not depend on their company, and prompts are computed alone in pieces of so many
-    tokens; 0: company is welcome.
+    tokens; 0: company is welcome. `reader`: of pictures and sound, where the model takes them.
     """
 
     def __init__(
@@ -84,6 +71,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         guides: Guides | None = None,
         adapters: LoraSets | None = None,
         speculator: Speculator | None = None,
+        reader: MediaReader | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
@@ -101,11 +89,14 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         self._maker = SequenceMaker(
             vocabulary, defaults, min(context_length, context.n_ctx), guides=guides, adapters=adapters
         )
-        self._batch = Batch(context.n_batch, context.n_seq_max, vocabulary.size)
+        self._decoding = Decoding(context, vocabulary.size, in_order=cache.partitioned)
         headroom = 0 if cache.partitioned else 16
         self._limits = Limits(context.n_ctx, sequences, context.n_batch, headroom=headroom)
         self._costs = CostModel()
         self._roster = Roster(cache, sequences, speculator)
+        self._arrivals = Arrivals(reader, clock)
+        self._spans: Work = []
+        """What this step decodes from embeddings, each by itself."""
         self._outputs: list[Output] = []
         self._stats = StepStats()
         self._agreed = 0
@@ -119,23 +110,27 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         if job.parameters.reproducible and not self._apart:
             raise JobError("this model's answers depend on their company", param="reproducible")
         state = JobState(job, self._clock())
+        if any(item.media for item in items):
+            self._arrivals.add(state, items)
+            return
         state.sequences = self._maker.sequences(state, items)
         self._roster.add(state)
 
     def abort(self, job_id: str) -> bool:
-        return self._roster.drop(job_id)
+        return self._roster.drop(job_id) or self._arrivals.drop(job_id)
 
     def requeue(self, max_queued: int) -> list[str]:
-        return self._roster.requeue(max_queued)
+        dropped = self._arrivals.requeue(max_queued)
+        return dropped + self._roster.requeue(max(max_queued - len(self._arrivals), 0))
 
     def has_work(self) -> bool:
-        return bool(self._roster.running or self._roster.waiting)
+        return not self._roster.idle or len(self._arrivals) > 0
 
     def capacity(self) -> Capacity:
         return Capacity(
             free_sequences=self._roster.free_places,
             free_kv_tokens=max(self._limits.cells - self._roster.promised, 0),
-            queued=len(self._roster.waiting),
+            queued=len(self._roster.waiting) + len(self._arrivals),
             received=0,
         )
 
@@ -146,6 +141,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         """Free everything. The engine must not be used after that."""
         for job_id in list(self._roster.jobs):
             self._roster.drop(job_id)
+        self._arrivals.close()
         if self._speculator is not None:
             self._speculator.close()
         if self._guides is not None:
@@ -164,17 +160,20 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         self._roster.comings = Comings()
         self._agreed = 0
         self._writer.written = 0
+        if len(self._arrivals):
+            self._take_arrival()
         work = self._suspect_work() if self._roster.suspects else self._planned_work()
         decoding = [sequence for sequence, _ in work if sequence.answering]
         decode_rows = sum(sequence.length - sequence.held for sequence in decoding)
         prefill_tokens = sum(tokens for _, tokens in work) - decode_rows
         drafted = sum(len(sequence.draft) for sequence in decoding)
-        result = self._decode(work) if work else 0
+        result = self._decoding.decode(work) if work else 0
         if result == 0:
             if work:
                 rows = decode_rows + drafted
                 self._learn(self._clock() - started_at, len(decoding), rows, prefill_tokens)
             self._sample(work)
+            prefill_tokens += self._decode_spans()
         elif result == _NO_ROOM:
             self._make_room(work)
         else:
@@ -199,10 +198,11 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         """Prefill and decode for real, once untimed and then timed: the first plan needs the costs."""
         length = min(64, self._limits.batch_tokens)
         prompt = np.arange(length, dtype=np.int32) % self._vocabulary_size
+        self._arrivals.warm_up()
         for timed in (False, True):
             position = 0
             for tokens in (prompt, prompt[:1], prompt[:1]):
-                step_s = self._time_decode(tokens, position, wanted=1)
+                step_s = self._decoding.timed(tokens, position, wanted=1, clock=self._clock)
                 position += len(tokens)
                 if timed:
                     alone = len(tokens) == 1
@@ -210,16 +210,9 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             self._context.remove(0)
         if self._speculator is not None:
             for rows in (rows for rows in WARM_UP_ROWS if rows <= self._limits.batch_tokens):
-                self._speculator.measured(rows, self._time_decode(prompt[:rows], 0, wanted=rows))
+                took_s = self._decoding.timed(prompt[:rows], 0, wanted=rows, clock=self._clock)
+                self._speculator.measured(rows, took_s)
                 self._context.remove(0)
-
-    def _time_decode(self, tokens: TokenArray, position: int, *, wanted: int) -> float:
-        started_at = self._clock()
-        self._batch.clear()
-        self._batch.add(0, tokens, position, want_last=wanted)
-        if result := self._context.decode(self._batch.raw):
-            raise RuntimeError(f"the warm-up decode failed with {result}")
-        return self._clock() - started_at
 
     def _learn(self, step_s: float, decoding: int, rows: int, prefill_tokens: int) -> None:
         if rows == decoding or prefill_tokens:
@@ -227,7 +220,19 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         if self._speculator is not None and rows and not prefill_tokens:
             self._speculator.measured(rows, step_s)
 
+    def _take_arrival(self) -> None:
+        """A job whose pictures and sound have been read joins those that wait for a place."""
+        self._arrivals.begin(self.announce)
+        arrived = self._arrivals.take(self._maker, idle=self._roster.idle)
+        if isinstance(arrived, Failed):
+            self._outputs.append(arrived)
+        elif arrived is not None:
+            self._roster.add(arrived)
+
     def _planned_work(self) -> Work:
+        self._spans = []
+        if self._roster.idle:  # all there is are pictures being encoded
+            return []
         key, stepping = self._roster.whose_turn()
         waiting = self._roster.may_join(key)
         planned = self._plan(waiting, stepping)
@@ -245,17 +250,19 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         for one, tokens in [(members[index], tokens) for index, tokens in planned.prefill]:
             if one.seq_id >= 0:
                 most = _PROMPT_LOGITS if one.prompt_logprobs is not None else tokens
-                work.append((one, min(tokens, most, one.length - one.held)))
+                add_prefill(work, self._spans, one, min(tokens, most, one.length - one.held))
         if self._speculator is not None and len(decode) == len(work):
-            self._speculator.draft([one for one in decode if not one.forced], self._draft_room(work))
-        if work and self._adapters is not None:
-            self._adapters.use(work[0][0].owner.parameters.adapters)
-        self._cache.make_room(sum(tokens + len(one.draft) for one, tokens in work))
+            able = [one for one in decode if not one.forced and one.media is None]
+            self._speculator.draft(able, self._draft_room(work))
+        whole = work + self._spans if self._spans else work
+        if whole and self._adapters is not None:
+            self._adapters.use(whole[0][0].owner.parameters.adapters)
+        self._cache.make_room(sum(tokens + len(one.draft) for one, tokens in whole))
         return work
 
     def _draft_room(self, work: Work) -> int:
         """Rows and cells that are left for drafts: nobody has to leave for them."""
-        tokens = sum(tokens for _, tokens in work)
+        tokens = sum(tokens for _, tokens in (*work, *self._spans))
         cells = self._limits.cells - self._roster.cells_in_use
         return max(min(self._limits.batch_tokens, cells) - tokens, 0)
 
@@ -273,33 +280,32 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         sequence = self._roster.suspects[0]
         if self._adapters is not None:
             self._adapters.use(sequence.owner.parameters.adapters)
-        return [(sequence, min(sequence.length - sequence.held, self._limits.batch_tokens))]
+        self._spans = []
+        work: Work = []
+        add_prefill(
+            work, self._spans, sequence, min(sequence.length - sequence.held, self._limits.batch_tokens)
+        )
+        return work
 
-    def _decode(self, work: Work) -> int:
-        """As Context.decode. A batch that llama.cpp would die of counts as failed."""
-        batch = self._batch
-        if self._cache.partitioned:
-            # llama.cpp computes sequences together whose ids follow one another in the batch.
-            work.sort(key=lambda entry: entry[0].seq_id)
-        try:
-            batch.clear()
-            for sequence, tokens in work:
-                end = sequence.held + tokens
-                if tokens == 1 and end == sequence.length and not sequence.draft:
-                    batch.add_one(sequence.seq_id, int(sequence.history[sequence.held]), sequence.held)
-                    continue
-                part = sequence.history[sequence.held : end]
-                if sequence.draft:
-                    part = np.concatenate([part, np.array(sequence.draft, dtype=np.int32)])
-                wanted = 1 + len(sequence.draft) if end == sequence.length else 0
-                if sequence.prompt_logprobs is not None:
-                    wanted = tokens + len(sequence.draft)
-                batch.add(sequence.seq_id, part, sequence.held, want_last=wanted)
-            batch.check()
-        except ValueError:
-            log.exception("a batch was refused before decoding")
-            return -1
-        return self._context.decode(batch.raw)
+    def _decode_spans(self) -> int:
+        """One after the other, as far as that goes; how many tokens."""
+        done = 0
+        for sequence, tokens in self._spans:
+            if sequence.seq_id < 0:  # it has failed in this very step
+                continue
+            result = self._decoding.decode_span(sequence, tokens)
+            if result == _NO_ROOM:
+                self._make_room([(sequence, tokens)])
+                break
+            if result:
+                self._recover([(sequence, tokens)], result)
+                break
+            self._cache.grow(sequence.seq_id, tokens)
+            self._roster.clear(sequence)
+            sequence.held += tokens
+            done += tokens
+        self._spans = []
+        return done
 
     def _sample(self, work: Work) -> None:
         row = 0
@@ -326,8 +332,10 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
             owner.first_token_at = self._clock()
         agreed = self._writer.write(sequence, row, self._outputs)
         sequence.held += agreed
-        if agreed < len(sequence.draft) and not self._cache.cut(sequence.seq_id, sequence.held):
-            sequence.held = 0
+        if agreed < len(sequence.draft):
+            position = sequence.held + sequence.shift
+            if not self._cache.cut(sequence.seq_id, sequence.held, position):
+                sequence.held = 0
         self._judge(sequence, agreed)
         if sequence.finish_reason is not None:
             self._finish(sequence)

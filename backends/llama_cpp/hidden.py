@@ -19,6 +19,8 @@ class Part(Struct, frozen=True):
 
     text: str
     literal: bool
+    media: int = -1
+    """Which of the prompt's media stands here instead of a text."""
 
 
 class Hidden:
@@ -27,9 +29,10 @@ class Hidden:
     def __init__(self, control: re.Pattern[str] | None = None) -> None:
         self._control = control
         self._texts: list[str] = []
+        self._media = 0
         # Brackets and digits: templates that trim, change case or print a value as Python does leave them be.
         self._opening = f"{MARK_BRACKETS[0]}{secrets.randbelow(10**18):018d}-"
-        self._mark = re.compile(f"{re.escape(self._opening)}(\\d+){MARK_BRACKETS[1]}")
+        self._mark = re.compile(f"{re.escape(self._opening)}(-?\\d+){MARK_BRACKETS[1]}")
 
     def hide(self, text: str) -> str:
         return self._control.sub(self._replace, text) if self._control else text
@@ -44,14 +47,21 @@ class Hidden:
             return [self.hide_all(item) for item in value]
         return value
 
+    def place_media(self) -> str:
+        """A mark for the next of the prompt's media."""
+        self._media += 1
+        return f"{self._opening}{-self._media}{MARK_BRACKETS[1]}"
+
     def split(self, rendered: str) -> list[Part]:
-        """Parts in order; every odd piece of the split is the number of a hidden text."""
+        """Parts in order; every odd piece of the split is the number of a hidden text, below 0 of media."""
         pieces = self._mark.split(rendered)
         parts = [
-            Part(self._texts[int(piece)], True) if index % 2 else Part(piece, False)
-            for index, piece in enumerate(pieces)
+            self._part(int(piece)) if index % 2 else Part(piece, False) for index, piece in enumerate(pieces)
         ]
-        return [part for part in parts if part.text]
+        return [part for part in parts if part.text or part.media >= 0]
+
+    def _part(self, number: int) -> Part:
+        return Part(self._texts[number], True) if number >= 0 else Part("", False, -number - 1)
 
     def _replace(self, match: re.Match[str]) -> str:
         self._texts.append(match[0])

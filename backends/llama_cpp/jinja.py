@@ -19,6 +19,9 @@ from backends.llama_cpp.hidden import MARK_BRACKETS
 _RENDER_FAULTS = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
+_PROBE = "probe_content"
+
+
 class Refused(Exception):
     """The template cannot render these variables; its own reason, if it gives one."""
 
@@ -31,6 +34,8 @@ class JinjaTemplate:
         self._template = environment.from_string(source)
         self.variables = meta.find_undeclared_variables(environment.parse(source))
         """Names that it may read from outside; some are set by itself."""
+        self._reads_parts = None if "type" in source else False
+        """It shows contents in lists of parts only, as some templates of models that see; None: not tried."""
 
     def render(self, variables: Mapping[str, object]) -> str:
         """Raises Refused."""
@@ -42,13 +47,43 @@ class JinjaTemplate:
     def render_turns(
         self, variables: Mapping[str, object], turns: Sequence[object], tools: Sequence[object]
     ) -> str:
-        """Where there are no tools they are none, as in transformers, or an empty list. Raises Refused."""
+        """Where there are no tools they are none, as in transformers, or an empty list. Raises Refused.
+
+        Contents are texts; a template that wants them in parts gets them so.
+        """
+        if self._reads_parts is None:
+            self._reads_parts = self._wants_parts(variables)
+        return self._turns(variables, in_parts(turns) if self._reads_parts else turns, tools)
+
+    def _turns(
+        self, variables: Mapping[str, object], turns: Sequence[object], tools: Sequence[object]
+    ) -> str:
         try:
             return self.render({**variables, "messages": turns, "tools": tools or None})
         except Refused:
             if tools:
                 raise
             return self.render({**variables, "messages": turns, "tools": []})
+
+    def _wants_parts(self, variables: Mapping[str, object]) -> bool:
+        turn = {"role": "user", "content": _PROBE}
+        return not self._shows(variables, turn) and self._shows(variables, in_parts([turn])[0])
+
+    def _shows(self, variables: Mapping[str, object], turn: object) -> bool:
+        try:
+            return _PROBE in self._turns(variables, [turn], [])
+        except Refused:
+            return False
+
+
+def in_parts(turns: Sequence[object]) -> list[object]:
+    """Turns with their text as the one part of a list."""
+    return [
+        turn | {"content": [{"type": "text", "text": turn["content"]}]}
+        if isinstance(turn, dict) and isinstance(turn.get("content"), str)
+        else turn
+        for turn in turns
+    ]
 
 
 class _Generation(Extension):

@@ -1,6 +1,8 @@
-"""The C library, loaded once a process; its log goes to logging. Only this file imports llama_cpp."""
+"""The C libraries, loaded once a process; their log goes to logging. Only this file imports llama_cpp."""
 
+import ctypes
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,8 +16,8 @@ _LEVELS = {3: logging.WARNING, 4: logging.ERROR}
 _CONTINUED = 5
 
 
-class _LogSink:
-    """Turns the library's text pieces into log lines."""
+class _LogSink(threading.local):
+    """Turns the library's text pieces into log lines, each thread's by themselves."""
 
     def __init__(self) -> None:
         self._level = logging.DEBUG
@@ -45,7 +47,7 @@ C.llama_backend_init()
 
 @contextmanager
 def complaints() -> Iterator[list[str]]:
-    """The errors that the library tells of while the block runs; many functions only say that they failed."""
+    """The errors that this thread hears of while the block runs; many functions only say that they failed."""
     heard: list[str] = []
     _sink.heard = heard
     try:
@@ -54,4 +56,22 @@ def complaints() -> Iterator[list[str]]:
         _sink.heard = None
 
 
-__all__ = ["C", "complaints"]
+def ggml_device(name: str) -> int | None:
+    """The handle of a device, `CUDA0` for one; None where there is none of the name."""
+    from llama_cpp._ggml import libggml
+
+    find = libggml.ggml_backend_dev_by_name
+    find.argtypes, find.restype = [ctypes.c_char_p], ctypes.c_void_p
+    handle: int | None = find(name.encode())
+    return handle
+
+
+def load_mtmd() -> Any:
+    """libmtmd, for models that take pictures or sound: others do without it."""
+    from llama_cpp import mtmd_cpp
+
+    mtmd_cpp.mtmd_helper_log_set(_log_callback, None)
+    return mtmd_cpp
+
+
+__all__ = ["C", "complaints", "ggml_device", "load_mtmd"]

@@ -11,13 +11,15 @@ from backends.chat.answer import AnswerFormat
 from backends.cores import usable_cores
 from backends.llama_cpp.adapters import Adapters
 from backends.llama_cpp.cache import Cache
-from backends.llama_cpp.devices import gpu_layers
+from backends.llama_cpp.devices import gpu_layers, projector_device
 from backends.llama_cpp.draft_model import ModelDrafter
 from backends.llama_cpp.drafting import LookupDrafter
+from backends.llama_cpp.encoder import Encoder
 from backends.llama_cpp.engine import LlamaEngine
 from backends.llama_cpp.guide import Guide, GuideMaker
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Context, Model, Vocabulary, open_model
+from backends.llama_cpp.projector import Projector
 from backends.llama_cpp.sampling import check_defaults
 from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.sizes import Sizes, saves_states, shares_prefixes
@@ -39,7 +41,9 @@ _LOAD_MODES = {
 }
 
 
-def load_engine(spec: ModelSpec, parameters: LlamaCppParameters, path: Path, device: str) -> LlamaEngine:
+def load_engine(
+    spec: ModelSpec, parameters: LlamaCppParameters, path: Path, device: str, projector: Path | None = None
+) -> LlamaEngine:
     """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
     check_defaults(spec.defaults)
     model = open_model(path, **model_settings(spec, parameters, device))
@@ -52,18 +56,40 @@ def load_engine(spec: ModelSpec, parameters: LlamaCppParameters, path: Path, dev
     except MemoryError as error:
         model.close()
         raise OutOfMemory(f"{spec.name}: no room for a context of {sizes.n_ctx} tokens") from error
+    context_length = min(sizes.context_length, context.n_ctx_seq)
+    reader = None
+    if projector is not None:
+        reader = Encoder(
+            _open_projector(projector, context, parameters, spec, device),
+            context_length=context_length,
+            whole_tokens=int(C.llama_n_ubatch(context.handle)),
+            cache_bytes=parameters.media_cache_bytes,
+        )
     return LlamaEngine(
         model,
         context,
         _cache(model, context, parameters, path, partitioned=sizes.partitioned),
         sequences=parameters.n_seq_max,
         defaults=spec.defaults,
-        context_length=min(sizes.context_length, context.n_ctx_seq),
+        context_length=context_length,
         max_step_s=parameters.max_step_ms / 1000,
         apart=int(C.llama_n_ubatch(context.handle)) if parameters.reproducible else 0,
         guides=LaterGuides(model.vocabulary),
         adapters=ContextAdapters(Adapters(model, parameters.adapters), context.handle),
         speculator=_speculator(model, parameters, spec, device),
+        reader=reader,
+    )
+
+
+def _open_projector(
+    path: Path, context: Context, parameters: LlamaCppParameters, spec: ModelSpec, device: str
+) -> Projector:
+    return Projector(
+        path,
+        context.model,
+        device=projector_device(spec, parameters, device),
+        threads=int(C.llama_n_threads_batch(context.handle)),
+        max_tokens=parameters.image_max_tokens or 0,
     )
 
 

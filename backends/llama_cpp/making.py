@@ -9,7 +9,9 @@ from backends.base import JobError
 from backends.llama_cpp.adapters import LoraSets
 from backends.llama_cpp.answer import GrowingAnswer
 from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.encoder import Prompts
 from backends.llama_cpp.guide import Guide, GuideError, Guides
+from backends.llama_cpp.media_prompt import MediaPrompt
 from backends.llama_cpp.model import TokenArray, Vocabulary
 from backends.llama_cpp.sampling import Sampling, build_chain, choose_seed, greedy, resolve
 from backends.llama_cpp.sequence import JobState, Sequence
@@ -36,22 +38,38 @@ class SequenceMaker:
         self._guides = guides
         self._adapters = adapters
 
-    def sequences(self, state: JobState, items: list[PreparedPrompt]) -> list[Sequence]:
-        """`n` answers to each item, in the order of their indices. Raises JobError."""
+    def sequences(
+        self, state: JobState, items: list[PreparedPrompt], media: Prompts | None = None
+    ) -> list[Sequence]:
+        """`n` answers to each item, in the order of their indices. Raises JobError.
+
+        `media`: of items that hold any, what they became.
+        """
         key = self._adapter_key(state.parameters)
         answers = state.job.answers
         made: list[Sequence] = []
-        for item in items:
-            prompt = np.frombuffer(item.tokens, dtype="<i4").astype(np.int32)
-            self._check_prompt(prompt)
+        for item, shown in zip(items, media or [None] * len(items), strict=True):
+            if shown is None:
+                prompt = np.frombuffer(item.tokens, dtype="<i4").astype(np.int32)
+                self._check_prompt(prompt)
+            else:
+                prompt = shown.tokens
             made += [
-                self._sequence(state, len(made) + number, item, prompt, key=key, number=number)
+                self._sequence(state, len(made) + number, item, prompt, key=key, number=number, media=shown)
                 for number in range(answers)
             ]
         return made
 
     def _sequence(
-        self, state: JobState, index: int, item: PreparedPrompt, prompt: TokenArray, *, key: str, number: int
+        self,
+        state: JobState,
+        index: int,
+        item: PreparedPrompt,
+        prompt: TokenArray,
+        *,
+        key: str,
+        number: int,
+        media: MediaPrompt | None,
     ) -> Sequence:
         """`number`: which of several answers to the same item it is."""
         parameters = state.parameters
@@ -71,6 +89,7 @@ class SequenceMaker:
             key=key,
             echo=item.echo,
             visible=frozenset(item.visible),
+            media=media,
         )
 
     def _check_prompt(self, prompt: TokenArray) -> None:
@@ -114,7 +133,8 @@ class SequenceMaker:
         window = sampling.repeat_last_n if sampling.repeat_last_n >= 0 else len(prompt)
 
         def make_chain() -> Any:
-            tail = prompt[max(len(prompt) - window, 0) :].tolist()
+            tail = prompt[max(len(prompt) - window, 0) :]
+            tail = tail[tail >= 0].tolist()  # pictures are no words that could be repeated
             return build_chain(
                 sampling,
                 bias,

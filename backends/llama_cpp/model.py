@@ -14,7 +14,7 @@ from backends.llama_cpp.library import C
 
 TokenArray = npt.NDArray[np.int32]
 
-_GGUF_MAGIC = b"GGUF"
+GGUF_MAGIC = b"GGUF"
 
 
 def open_model(path: Path, **settings: Any) -> "Model":
@@ -24,7 +24,7 @@ def open_model(path: Path, **settings: Any) -> "Model":
             magic = file.read(4)
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror}") from error
-    if magic != _GGUF_MAGIC:
+    if magic != GGUF_MAGIC:
         raise ValueError(f"{path.name} is not a GGUF file")
     params = C.llama_model_default_params()
     for name, value in settings.items():
@@ -180,6 +180,14 @@ class Context:
         self.n_seq_max = int(params.n_seq_max)
         self._memory = C.llama_get_memory(self.handle)
         self._row_type = ctypes.c_float * model.vocabulary.size
+
+    def decode_whole(self, batch: Any) -> int:
+        """As `decode`, of rows that all see each other, whatever their order."""
+        C.llama_set_causal_attn(self.handle, False)
+        try:
+            return self.decode(batch)
+        finally:
+            C.llama_set_causal_attn(self.handle, True)
 
     def decode(self, batch: Any) -> int:
         """0: done. 1: no room in the cache, nothing changed. 2 or negative: failed, perhaps half done."""

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from backends.base import JobError, Preparer
 from backends.chat.parsers import marks_of
 from backends.llama_cpp.answer_grammar import AnswerGrammars
-from backends.llama_cpp.backend import PreparedPrompt
+from backends.llama_cpp.backend import PreparedPrompt, PromptPart
 from backends.llama_cpp.grammar import GrammarCompiler
+from backends.llama_cpp.media_items import read_chat_media
 from backends.llama_cpp.model import TokenArray, open_model
 from backends.llama_cpp.sizes import Sizes
 from backends.llama_cpp.template import ChatTemplate, Part, Rendered
@@ -37,8 +38,14 @@ from config.schema import ModelSpec
 
 
 class LlamaPreparer(Preparer[PreparedPrompt]):
-    def __init__(self, spec: ModelSpec, parameters: LlamaCppParameters, path: Path) -> None:
+    """`takes_media`: the engine has a projector."""
+
+    def __init__(
+        self, spec: ModelSpec, parameters: LlamaCppParameters, path: Path, *, takes_media: bool = False
+    ) -> None:
         model = open_model(path, vocab_only=True)
+        self._parameters = parameters
+        self._takes_media = takes_media
         self._vocabulary = model.vocabulary
         self._context_length = Sizes.of(path, model.metadata(), spec, parameters).context_length
         self._control = {self._vocabulary.text(token): token for token in self._vocabulary.control_tokens()}
@@ -77,13 +84,30 @@ class LlamaPreparer(Preparer[PreparedPrompt]):
 
     def _prepare_chat(self, chat: Chat, constraint: Constraint | None) -> PreparedPrompt:
         rendered = self._render(chat)
-        tokens = self._with_bos(self._join(rendered.parts))
+        shows = any(message.media for message in chat.messages)
+        # What media become depends on the projector, which only the worker has: it counts them, too.
+        text_alone = [part for part in rendered.parts if part.media < 0]
+        packed = self._pack(self._with_bos(self._join(text_alone)), "messages")
         visible = [self._control[mark] for mark in marks_of(rendered.format) if mark in self._control]
-        packed = self._pack(tokens, "messages")
         bounds = self._answers.bounds(chat, rendered, constraint)
-        return PreparedPrompt(packed, rendered.format, visible, bounds.grammar, bounds.triggers)
+        prepared = PreparedPrompt(packed, rendered.format, visible, bounds.grammar, bounds.triggers)
+        return self._with_media(prepared, chat, rendered.parts) if shows else prepared
+
+    def _with_media(self, prepared: PreparedPrompt, chat: Chat, parts: list[Part]) -> PreparedPrompt:
+        if not self._takes_media:
+            raise JobError("this model takes text only", param="messages")
+        pieces = [PromptPart(part.text, part.literal, part.media) for part in parts]
+        if self._vocabulary.add_bos and self._vocabulary.bos >= 0:
+            first = self._join([part for part in parts[:1] if part.media < 0])
+            if not len(first) or first[0] != self._vocabulary.bos:
+                pieces.insert(0, PromptPart(self._vocabulary.text(self._vocabulary.bos)))
+        return replace(prepared, tokens=b"", parts=pieces, media=read_chat_media(chat, self._parameters))
 
     def _chat_tokens(self, chat: Chat) -> TokenArray:
+        if any(message.media for message in chat.messages):
+            raise JobError(
+                "what pictures and sound become is not known before they are seen", param="messages"
+            )
         return self._with_bos(self._join(self._render(chat).parts))
 
     def _render(self, chat: Chat) -> Rendered:

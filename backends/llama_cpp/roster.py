@@ -47,6 +47,10 @@ class Roster:
         self.comings = Comings()
 
     @property
+    def idle(self) -> bool:
+        return not self.running and not self.waiting
+
+    @property
     def free_places(self) -> int:
         return self._places - len(self.running)
 
@@ -149,16 +153,17 @@ class Roster:
         return True
 
     def trust(self, sequence: Sequence, held: int) -> None:
-        """After a decode that failed: the cache holds so many of its tokens, whatever was planned.
+        """After a decode that failed: the cache has seen so many of its positions, whatever was planned.
 
         The newest token is decoded again, for its logits.
         """
         sequence.draft = []
-        there = min(held, sequence.length - 1)
+        there = min(held if sequence.media is None else sequence.media.index(held), sequence.length - 1)
         if sequence.prompt_logprobs is not None:  # rows that were not read are lost
             there = 0
         self._cache.grow(sequence.seq_id, max(there - sequence.held, 0))
-        sequence.held = there if self._cache.cut(sequence.seq_id, there) else 0
+        kept = self._cache.cut(sequence.seq_id, there, sequence.position(there))
+        sequence.held = there if kept else 0
 
     def clear(self, sequence: Sequence) -> None:
         """It did nothing wrong."""
@@ -177,7 +182,9 @@ class Roster:
         tokens = sequence.history[: sequence.length]
         if sequence.prompt_logprobs is not None:  # all of its rows must be computed
             tokens = tokens[:1]
-        sequence.seq_id, sequence.held = self._cache.join(tokens, sequence.key, self.holders())
+        sequence.seq_id, sequence.held = self._cache.join(
+            tokens, sequence.key, self.holders(), sequence.position
+        )
         if sequence.cached is None:
             sequence.cached = sequence.held
             if self._cache.shares:

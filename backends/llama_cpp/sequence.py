@@ -12,6 +12,7 @@ import numpy as np
 from backends.llama_cpp.answer import FinishReason, GrowingAnswer
 from backends.llama_cpp.cache import Holder
 from backends.llama_cpp.guide import Guide
+from backends.llama_cpp.media_prompt import MediaPrompt
 from backends.llama_cpp.model import TokenArray
 from backends.llama_cpp.sampling import Greedy
 from backends.protocol import Delta, GenerateParameters, GenerationResult, Job, TokenLogprob
@@ -48,10 +49,15 @@ class Sequence:
         key: str = "",
         echo: str = "",
         visible: frozenset[int] = frozenset(),
+        media: MediaPrompt | None = None,
     ) -> None:
         self.owner = owner
         self.index = index
         self.prompt_tokens = len(prompt)
+        self.media = media
+        """Pictures and sound in its prompt."""
+        self.shift = 0 if media is None else media.shift
+        """What is added to an index in its answer to make a position."""
         self.history = np.empty(len(prompt) + max_new, dtype=np.int32)
         self.history[: len(prompt)] = prompt
         self.length = len(prompt)
@@ -98,6 +104,10 @@ class Sequence:
     def room(self) -> int:
         """Tokens that it may still write."""
         return self.max_new - self.new_tokens
+
+    def position(self, index: int) -> int:
+        """Where a token of its history stands for the decoder."""
+        return index if self.media is None else self.media.position(index)
 
     def holder(self) -> Holder:
         return Holder(self.seq_id, self.history[: self.held], self.key)

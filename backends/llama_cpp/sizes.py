@@ -20,7 +20,7 @@ _CONTEXT_UNIT = 256
 _SMALLEST_CONTEXT = 512
 _MEMORY_SHARE = 0.6
 """Of the machine's memory, what the file and an `auto` cache together may take."""
-_COMPUTE_BYTES = 64 * 1024 * 1024
+COMPUTE_BYTES = 64 * 1024 * 1024
 """Room for llama.cpp's own buffers, beside the logits of a batch."""
 
 
@@ -54,7 +54,7 @@ class Sizes(Struct, frozen=True):
         share = -(-(n_ctx // shares) // _CONTEXT_UNIT) * _CONTEXT_UNIT
         n_ctx = share * shares
         states = parameters.prefix_host_bytes if saves_states(parameters) else 0
-        memory = spec.memory_bytes or int(files + n_ctx * cell + _COMPUTE_BYTES + states)
+        memory = spec.memory_bytes or int(files + n_ctx * cell + COMPUTE_BYTES + states)
         return Sizes(n_ctx, min(share, trained), memory, partitioned)
 
 

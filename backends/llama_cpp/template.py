@@ -85,9 +85,9 @@ class ChatTemplate:
             turns = add_instructions(turns, instructions, takes_system=traits.takes_system)
         variables = self._variables(chat, hidden)
         text = self._render(turns, tools if traits.shows_tools else [], variables)
-        return Rendered(
-            hidden.split(text), self._format(chat, text, traits), traits.writing, traits.several_calls
-        )
+        parts = hidden.split(text)
+        _check_media(chat, parts)
+        return Rendered(parts, self._format(chat, text, traits), traits.writing, traits.several_calls)
 
     def _render(self, turns: list[Turn], tools: list[Turn], variables: dict[str, object]) -> str:
         try:
@@ -137,6 +137,13 @@ class ChatTemplate:
             raise JobError("this model's chat template knows no reasoning effort", param="reasoning_effort")
         switches: dict[str, object] = {name: effort not in _NO_EFFORT for name in _SWITCHES if name in known}
         return switches | ({"reasoning_effort": hidden.hide(effort)} if "reasoning_effort" in known else {})
+
+
+def _check_media(chat: Chat, parts: list[Part]) -> None:
+    """Raises JobError where the template has left out, repeated or reordered what messages show."""
+    shown = sum(len(message.media) for message in chat.messages)
+    if [part.media for part in parts if part.media >= 0] != list(range(shown)):
+        raise JobError("the model's chat template does not show all of these messages", param="messages")
 
 
 def knows_effort(variables: set[str]) -> bool:

@@ -76,7 +76,7 @@ def add_instructions(turns: list[Turn], instructions: str, *, takes_system: bool
 
 
 def _turn(message: ChatMessage, hidden: Hidden, traits: Traits, names: Mapping[str, str]) -> Turn:
-    turn: Turn = {"role": message.role, "content": hidden.hide(message.content)}
+    turn: Turn = {"role": message.role, "content": _content(message, hidden)}
     name = message.name or names.get(message.tool_call_id, "")
     if name:
         turn["name"] = hidden.hide(name)
@@ -88,6 +88,16 @@ def _turn(message: ChatMessage, hidden: Hidden, traits: Traits, names: Mapping[s
         turn["tool_calls"] = [_call(call, hidden, traits) for call in message.tool_calls]
         turn["content"] = turn["content"] or traits.no_content
     return turn
+
+
+def _content(message: ChatMessage, hidden: Hidden) -> str:
+    """The text, with marks where media stand in it."""
+    pieces: list[str] = []
+    start = 0
+    for one in message.media:
+        pieces += [hidden.hide(message.content[start : one.at]), hidden.place_media()]
+        start = one.at
+    return "".join([*pieces, hidden.hide(message.content[start:])])
 
 
 def _call(call: ToolCall, hidden: Hidden, traits: Traits) -> Turn:

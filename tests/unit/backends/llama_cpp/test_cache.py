@@ -232,7 +232,7 @@ def test_a_cache_that_only_knows_whole_sequences_forgets_all_of_one() -> None:
     bench = Bench()
     holder, _ = bench.join(LONG)
     bench.context.cuts = False
-    assert not bench.cache.cut(holder.seq_id, 50)
+    assert not bench.cache.cut(holder.seq_id, 50, 50)
     assert bench.cache.cells.total == 0
     assert bench.context.held[holder.seq_id] == []
 
