@@ -8,7 +8,7 @@ answer.
 import itertools
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.speculation import SpeculationPolicy
 from backends.llama_cpp.speculator import Speculator
 from backends.protocol import GenerateParameters, ItemDone, Job, Output, Started, Text
+from tests.unit.backends.llama_cpp.pictures import FakeReader, prepared, shows
 
 VOCABULARY = 128
 END = 0
@@ -88,7 +89,37 @@ class FakeModel:
 @dataclass(eq=False)
 class Cell:
     token: int
+    """Of a picture: the number of its row."""
     key: str = ""
+    position: int = 0
+    after: int = 1
+    """Where what follows stands."""
+    left: int = 0
+    """Rows of the picture that are still to come."""
+
+
+@dataclass
+class Row:
+    seq_id: int
+    token: int
+    position: int
+    wanted: bool
+    after: int
+    rows: int = 0
+    """Of its picture in all; 0: it is text."""
+
+
+def rows_in(batch: Any) -> list[Row]:
+    """What a batch of tokens, or one of embeddings, holds."""
+    found = []
+    for row in range(batch.n_tokens):
+        seq_id, position, wanted = batch.seq_id[row][0], batch.pos[row], bool(batch.logits[row])
+        if batch.embd:
+            token, after, rows = (int(batch.embd[3 * row + column]) for column in range(3))
+            found.append(Row(seq_id, token, position, wanted, after, rows))
+        else:
+            found.append(Row(seq_id, batch.token[row], position, wanted, position + 1))
+    return found
 
 
 class FakeDecoder:
@@ -117,11 +148,17 @@ class FakeDecoder:
         self.gaps = 0
         self.closed = False
 
+    def decode_whole(self, batch: Any) -> int:
+        rows = rows_in(batch)
+        assert [row.token for row in rows] == [rows[0].token + index for index in range(rows[0].rows)]
+        return self.decode(batch)
+
     def decode(self, batch: Any) -> int:
         assert 0 < batch.n_tokens <= self.n_batch
+        rows = rows_in(batch)
         added: dict[int, list[int]] = {}
-        for row in range(batch.n_tokens):
-            added.setdefault(batch.seq_id[row][0], []).append(batch.token[row])
+        for row in rows:
+            added.setdefault(row.seq_id, []).append(row.token)
         # Sequences with ids that do not follow one another are decoded run by run: correct, but slow.
         self.gaps += max(added) - min(added) + 1 - len(added)
         result = self.fault(added)
@@ -132,25 +169,32 @@ class FakeDecoder:
         self._copy_now()
         assert all(self._is_filled(seq_id) for seq_id in added), "somebody else's cells"
         self.states = []
-        for row in range(batch.n_tokens if result == 0 else batch.n_tokens // 2):
-            self._add(batch, row)
+        for row in rows if result == 0 else rows[: len(rows) // 2]:
+            self._add(row)
         if result == 0:
             self.batches.append(added)
         return result
 
-    def _add(self, batch: Any, row: int) -> None:
-        held = self.cells.setdefault(batch.seq_id[row][0], [])
-        assert batch.pos[row] == len(held), "positions must be consecutive"
-        self.contents.setdefault(batch.seq_id[row][0], [])[len(held) :] = [batch.token[row]]
-        held.append(Cell(batch.token[row], self.key))
+    def _add(self, row: Row) -> None:
+        held = self.cells.setdefault(row.seq_id, [])
+        last = held[-1] if held else Cell(0, after=0)
+        if last.left:
+            assert (row.token, row.after) == (last.token + 1, last.after), "a picture must be whole"
+        else:
+            assert row.position == last.after, "positions must be consecutive"
+        self.contents.setdefault(row.seq_id, [])[len(held) :] = [row.token]
+        left = (last.left or row.rows) - 1 if row.rows else 0
+        held.append(Cell(row.token, self.key, row.position, row.after, left))
         assert all(cell.key == self.key for cell in held), "cells of other adapters must not be used"
         state = state_of((cell.token for cell in held), self.key)
-        self.states.append(state if batch.logits[row] else None)
+        self.states.append(state if row.wanted else None)
 
     def _has_room(self, added: Mapping[int, list[int]]) -> bool:
         if self.partitioned:
             most = self.n_ctx // self.n_seq_max
-            return all(self.held(seq_id) + len(tokens) <= most for seq_id, tokens in added.items())
+            return all(
+                len(self.cells.get(seq_id, [])) + len(tokens) <= most for seq_id, tokens in added.items()
+            )
         return self.used + sum(map(len, added.values())) <= self.n_ctx
 
     def _state(self, row: int) -> int:
@@ -171,13 +215,13 @@ class FakeDecoder:
     def copy(self, source: int, target: int, end: int = -1) -> None:
         assert not self.cells.get(target), "the target must be empty"
         held = self.cells[source]
-        assert (end == -1) if self.partitioned else (0 < end <= len(held))
+        assert (end == -1) if self.partitioned else (0 < end <= held[-1].after)
         self.copies += 1
         if self.partitioned:
-            self.cells[target] = [Cell(cell.token, cell.key) for cell in held]
+            self.cells[target] = [replace(cell) for cell in held]
             self.copying.append((source, target))
         else:
-            self.cells[target] = held[:end]
+            self.cells[target] = [cell for cell in held if cell.position < end]
 
     def _copy_now(self) -> None:
         for source, target in self.copying:
@@ -185,9 +229,8 @@ class FakeDecoder:
         self.copying.clear()
 
     def _is_filled(self, seq_id: int) -> bool:
-        return not self.partitioned or self.contents.get(seq_id, [])[: self.held(seq_id)] == self.tokens(
-            seq_id
-        )
+        tokens = self.tokens(seq_id)
+        return not self.partitioned or self.contents.get(seq_id, [])[: len(tokens)] == tokens
 
     def state(self, seq_id: int) -> memoryview:
         key = "".join({cell.key for cell in self.cells[seq_id]}).encode()
@@ -200,16 +243,16 @@ class FakeDecoder:
         key, tokens = bytes(rest[:width]).decode(), rest[width:]
         if not self._has_room({seq_id: tokens}):
             return False
-        self.cells[seq_id] = [Cell(token, key) for token in tokens]
+        self.cells[seq_id] = [Cell(token, key, place, place + 1) for place, token in enumerate(tokens)]
         self.contents[seq_id] = tokens
         return True
 
     def remove(self, seq_id: int, start: int = 0) -> bool:
-        self.cells[seq_id] = self.cells.get(seq_id, [])[:start]
+        self.cells[seq_id] = [cell for cell in self.cells.get(seq_id, []) if cell.position < start]
         return True
 
     def held(self, seq_id: int) -> int:
-        return len(self.cells.get(seq_id, []))
+        return max((cell.position + 1 for cell in self.cells.get(seq_id, [])), default=0)
 
     def tokens(self, seq_id: int) -> list[int]:
         return [cell.token for cell in self.cells.get(seq_id, [])]
@@ -337,8 +380,10 @@ class Bench:
         apart: int = 0,
         partitioned: bool = False,
         drafter: FakeDrafter | None = None,
+        reader: FakeReader | None = None,
         **limits: int,
     ) -> None:
+        self.reader = reader or FakeReader()
         parts = partitioned or apart > 0
         self.decoder = FakeDecoder(n_seq_max=sequences + kept, partitioned=parts, **limits)
         self.model = FakeModel()
@@ -368,6 +413,7 @@ class Bench:
             guides=FakeGuides(),
             adapters=FakeAdapters(self.decoder),
             speculator=Speculator(drafter, SpeculationPolicy()) if drafter else None,
+            reader=self.reader,
             clock=lambda: next(ticks) * 0.001,
         )
         self.outputs: list[Output] = []
@@ -384,7 +430,9 @@ class Bench:
     ) -> None:
         parameters = GenerateParameters(temperature=0.0, **kw)
         items = [
-            PreparedPrompt(
+            prepared(prompt)
+            if shows(prompt)
+            else PreparedPrompt(
                 np.array(prompt, dtype="<i4").tobytes(),
                 grammar=grammar,
                 echo="".join(map(chr, prompt)) if parameters.echo else "",
@@ -412,7 +460,7 @@ class Bench:
         cells = self.cache.cells
         holders = [*self.engine._roster.holders(), *self.cache._kept.values()]
         for holder in holders:
-            assert self.decoder.tokens(holder.seq_id) == holder.tokens.tolist()
+            assert self.decoder.tokens(holder.seq_id) == self.reader.values(holder.tokens.tolist())
             assert cells.length(holder.seq_id) == len(holder.tokens)
         assert cells.total == self.decoder.used
         ids = [holder.seq_id for holder in holders]

@@ -1,7 +1,8 @@
 """The step loop with everything at once: whatever happens, each answer is the undisturbed one.
 
-Shared beginnings, several answers to a prompt, drafts, grammars, adapters, echoes, too few cells, decodes
-that fail, jobs that come and go at any time; and nothing may be left behind. simulated.py has the model.
+Shared beginnings, several answers to a prompt, drafts, grammars, adapters, echoes, pictures, too few cells,
+decodes that fail, jobs that come and go at any time; and nothing may be left behind. simulated.py has the
+model, pictures.py what it sees.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.protocol import Delta, Failed, Finished, GenerationResult, TokenLogprob
+from tests.unit.backends.llama_cpp.pictures import FIRST, FakeReader, seen, shows
 from tests.unit.backends.llama_cpp.simulated import (
     Bench,
     FakeDrafter,
@@ -72,17 +74,17 @@ class Request:
         assert len(bench.of(Finished, job_id)) == 1
 
     def _check_answer(self, prompt: list[int], text: str, result: GenerationResult) -> None:
-        expected, reason = answer(prompt, self.max_tokens, self.adapter)
+        expected, reason = answer(seen(prompt), self.max_tokens, self.adapter)
         ends = [expected.index(stop) for stop in self.stop if stop in expected]
         if ends:
             expected, reason = expected[: ends[0]], "stop"
         assert text == "".join(map(chr, prompt)) * self.echo + expected
         assert result.finish_reason == reason
-        assert result.prompt_tokens == len(prompt)
+        assert result.prompt_tokens == len(seen(prompt))
 
     def _check_logprobs(self, prompt: list[int], text: str, logprobs: list[TokenLogprob]) -> None:
         """Each beside its token, and computed from all tokens before it."""
-        history = [] if self.echo else prompt.copy()
+        history = [] if self.echo else seen(prompt)
         assert len(logprobs) == len(text)
         for character, logprob in zip(text, logprobs, strict=True):
             assert (logprob.token.decode(), logprob.id) == (character, ord(character))
@@ -104,8 +106,17 @@ def _told(bench: Bench, job_id: str, index: int) -> tuple[str, list[TokenLogprob
 
 
 _tokens = st.lists(st.integers(1, 127), min_size=1, max_size=20)
+_pictures = st.integers(FIRST + 4, FIRST + 9)
 _prompts = st.one_of(
     _tokens,
+    st.builds(
+        lambda begin, first, between, second, tail: [*begin, first, *between, second, *tail],
+        st.sampled_from([[], [50, 51, 52], BEGINNINGS[0][:20]]),
+        _pictures,
+        st.sampled_from([[], [60], [9] * 10]),
+        _pictures,
+        _tokens,
+    ),
     st.builds(
         lambda beginning, length, tail: beginning[:length] + tail,
         st.sampled_from(BEGINNINGS),
@@ -128,12 +139,14 @@ def requests(draw: st.DrawFn) -> Request:
         echo=draw(st.sampled_from([False, False, True])),
     )
     if draw(st.integers(0, 3)) == 0:
-        text = answer(request.prompts[0], request.max_tokens, request.adapter)[0]
+        text = answer(seen(request.prompts[0]), request.max_tokens, request.adapter)[0]
         request.stop = [text[-2:]] if len(text) > 1 else []
-    elif draw(st.integers(0, 2)) == 0:
+    elif draw(st.integers(0, 2)) == 0 and not shows(request.prompts[0]):
         request.prompts = request.prompts[:1]
         request.bound = True
         request.breaks_at = draw(st.sampled_from([0, 0, 1, 2, 5]))
+    if any(map(shows, request.prompts)):
+        request.echo = False
     return request
 
 
@@ -184,17 +197,19 @@ def run_all(bench: Bench, jobs: list[Request], draw: Callable[[Any], Any]) -> No
 
 
 _JOBS = st.lists(requests(), min_size=1, max_size=7)
-_BENCHES = st.tuples(st.sampled_from([0, 2]), st.booleans())
+_READERS = st.builds(FakeReader, mrope=st.booleans(), whole=st.booleans())
+_BENCHES = st.tuples(st.sampled_from([0, 2]), st.booleans(), _READERS)
 _FAULTS = st.sets(st.integers(0, 60), max_size=4)
 
 
 @settings(max_examples=80, deadline=None)
 @given(_JOBS, st.integers(130, 400), _FAULTS, _BENCHES, st.data())
 def test_whatever_happens_every_answer_is_the_undisturbed_one(
-    jobs: list[Request], n_ctx: int, faults: set[int], features: tuple[int, bool], data: st.DataObject
+    jobs: list[Request], n_ctx: int, faults: set[int], features: tuple[int, bool, FakeReader], data: Any
 ) -> None:
-    kept, drafts = features
-    bench = Bench(n_ctx=n_ctx, n_batch=24, kept=kept, drafter=FakeDrafter(n_ctx) if drafts else None)
+    kept, drafts, reader = features
+    drafter = FakeDrafter(n_ctx) if drafts else None
+    bench = Bench(n_ctx=n_ctx, n_batch=24, kept=kept, drafter=drafter, reader=reader)
     bench.decoder.fault = Faults(faults, 4)
     run_all(bench, jobs, data.draw)
     if bench.drafter is not None:
@@ -202,11 +217,11 @@ def test_whatever_happens_every_answer_is_the_undisturbed_one(
 
 
 @settings(max_examples=40, deadline=None)
-@given(_JOBS, _FAULTS, st.data())
+@given(_JOBS, _FAULTS, _READERS, st.data())
 def test_apart_every_answer_is_the_undisturbed_one(
-    jobs: list[Request], faults: set[int], data: st.DataObject
+    jobs: list[Request], faults: set[int], reader: FakeReader, data: st.DataObject
 ) -> None:
-    bench = Bench(n_ctx=4 * 130, n_batch=24, apart=16)
+    bench = Bench(n_ctx=4 * 130, n_batch=24, apart=16, reader=reader)
     bench.decoder.fault = Faults(faults, 4)
     run_all(bench, jobs, data.draw)
     if not any(request.adapter for request in jobs) and not faults:
@@ -214,12 +229,12 @@ def test_apart_every_answer_is_the_undisturbed_one(
 
 
 @settings(max_examples=80, deadline=None)
-@given(_JOBS, _FAULTS, st.booleans(), st.data())
+@given(_JOBS, _FAULTS, st.booleans(), _READERS, st.data())
 def test_with_cells_of_its_own_every_answer_is_the_undisturbed_one(
-    jobs: list[Request], faults: set[int], drafts: bool, data: st.DataObject
+    jobs: list[Request], faults: set[int], drafts: bool, reader: FakeReader, data: st.DataObject
 ) -> None:
     """What is shared is copied, and what has ended comes back from its saved state."""
     drafter = FakeDrafter(len(jobs)) if drafts else None
-    bench = Bench(n_ctx=4 * 130, n_batch=24, partitioned=True, drafter=drafter)
+    bench = Bench(n_ctx=4 * 130, n_batch=24, partitioned=True, drafter=drafter, reader=reader)
     bench.decoder.fault = Faults(faults, 4)
     run_all(bench, jobs, data.draw)
