@@ -517,6 +517,18 @@ class StepStats(Message, frozen=True):
     denoise_steps: int = 0
     """Denoising steps of pictures, each picture's own counted."""
 
+    def after(self, untold: "StepStats") -> "StepStats":
+        """These, with what /metrics counts of steps before that no frame has told of."""
+        return msgspec.structs.replace(
+            self,
+            preemptions=self.preemptions + untold.preemptions,
+            prefix_queries=self.prefix_queries + untold.prefix_queries,
+            prefix_hits=self.prefix_hits + untold.prefix_hits,
+            draft_tokens=self.draft_tokens + untold.draft_tokens,
+            draft_accepted=self.draft_accepted + untold.draft_accepted,
+            denoise_steps=self.denoise_steps + untold.denoise_steps,
+        )
+
 
 class Timings(Message, frozen=True):
     """Where a job's time went in the worker, seconds."""

@@ -49,6 +49,8 @@ from backends.protocol import (
 from backends.session_desk import SessionDesk
 
 log = logging.getLogger(__name__)
+_LONGEST_SILENCE_S = 0.25
+"""Of an engine that steps, whatever comes of it: far below any sound `timeouts.step_s`."""
 _decoder = msgspec.msgpack.Decoder(GatewayMessage)
 _Event = GatewayMessage | Outcome
 
@@ -64,6 +66,9 @@ class Worker:
         self._received = 0
         self._outputs: list[Output] = []
         self._sent_capacity: Capacity | None = None
+        self._sent_at = 0.0
+        self._untold = StepStats()
+        """Counts of steps that no frame has told of."""
         self._stage: PrepareStage
         self._engine: StepEngine[Any]
         self._sessions: SessionDesk
@@ -224,7 +229,9 @@ class Worker:
         self._outputs += self._sessions.after(self._outputs)
         capacity = self._capacity()
         # While jobs are being prepared the next frame is near anyway: a capacity alone is not worth one.
-        if not self._outputs and (self._preparing or capacity == self._sent_capacity):
+        nothing_new = not self._outputs and (self._preparing or capacity == self._sent_capacity)
+        self._untold = stats = stats.after(self._untold)
+        if nothing_new and not self._owes_a_sign(stats):
             return
         outputs = [self._with_prepare_time(output) for output in self._outputs]
         *first, last = fitting(outputs)
@@ -232,7 +239,13 @@ class Worker:
             self._send(Frame(piece, capacity))
         self._send(Frame(last, capacity, stats))
         self._sent_capacity = capacity
+        self._untold = StepStats()
+        self._sent_at = time.monotonic()
         self._outputs.clear()
+
+    def _owes_a_sign(self, stats: StepStats) -> bool:
+        """It steps, and the gateway would take it for hung if it never heard of it."""
+        return stats.step_s > 0 and time.monotonic() - self._sent_at >= _LONGEST_SILENCE_S
 
     def _announce(self, job_id: str) -> None:
         self._send(Frame([Started(job_id)], self._capacity()))

@@ -150,6 +150,14 @@ async def test_a_hung_worker_is_replaced(tmp_path: Path, fault: str) -> None:
         assert await ready_pid(engine) != pid
 
 
+async def test_a_worker_that_steps_without_outputs_is_not_hung(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=100), timeouts={"step_s": 0.5}) as engine:
+        stream = await submit(engine, "@tokens:12", stream=False)
+        (result,), _ = await stream.results()
+        assert isinstance(result, GenerationResult)
+        assert result.completion_tokens == 12
+
+
 async def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(step_ms=5), timeouts={"step_s": 0.5}) as engine:
         pid = await ready_pid(engine)

@@ -72,6 +72,12 @@ def test_what_is_much_together_goes_in_several_frames() -> None:
     assert list(fitting([])) == [[]]
 
 
+def test_counts_of_untold_steps_are_told_with_the_next() -> None:
+    untold = StepStats(step_s=0.5, running=2, prefix_queries=3, denoise_steps=2)
+    told = StepStats(step_s=0.25, running=1, denoise_steps=1).after(untold)
+    assert told == StepStats(step_s=0.25, running=1, prefix_queries=3, denoise_steps=3)
+
+
 def test_a_picture_to_be_edited_is_media_like_any_other() -> None:
     picture = Media(Inline(b"x"))
     job = Job("id", "m", "edit", PaintParameters(images=[picture]), [Text("t")])
