@@ -43,7 +43,7 @@ from backends.fake_audio import (
     read_aloud,
 )
 from backends.fake_audio import HONOURED as HEARD
-from backends.fake_faults import strike, strike_in_preparing, struck
+from backends.fake_faults import strike, strike_in_preparing, struck, take_room
 from backends.fake_pictures import HONOURED as SEEN
 from backends.fake_pictures import LIMITS, PAINT_LIMITS, PAINT_TASKS, PAINTED, SIZES, look, see
 from backends.fake_sequence import FakeSequence
@@ -91,6 +91,8 @@ class FakeParameters(Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     context_length: int = 1 << 20
     ballast_bytes: int = 0
     """Memory really taken at load."""
+    room_file: str = ""
+    """Memory that only one model can have: a load fails for lack of it while another holds this file."""
 
 
 def _parameters(backend: "Backend[Any]") -> FakeParameters:
@@ -159,7 +161,7 @@ class _FakeBackend(Backend[FakeItem]):
     def _load(self) -> FakeParameters:
         parameters = _parameters(self)
         time.sleep(parameters.load_ms / 1000)
-        self._ballast = b"\1" * parameters.ballast_bytes
+        take_room(parameters.room_file, parameters.ballast_bytes)
         fault = parameters.load_fault
         if parameters.fault_file and not os.path.exists(parameters.fault_file):
             fault = ""

@@ -1,12 +1,30 @@
 """Faults of the fake model's processes, carried out on demand: see backends/fake.py for their names."""
 
+import fcntl
 import os
 import struct
 import sys
 import time
 
-from backends.base import JobError
+from backends.base import JobError, OutOfMemory
 from backends.fake_answers import FakeItem, directives
+
+_held: list[object] = []
+"""What stays as long as this process lives."""
+
+
+def take_room(file: str, ballast_bytes: int) -> None:
+    """Really take memory, and hold a file. Raises OutOfMemory while another process holds that."""
+    _held.append(b"\1" * ballast_bytes)
+    if not file:
+        return
+    lock = open(file, "a")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise OutOfMemory("another model has the memory, as scripted") from None
+    _held.append(lock)
 
 
 def struck(item: FakeItem) -> FakeItem:

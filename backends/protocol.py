@@ -386,6 +386,13 @@ class Job(Message, frozen=True):
 # --- gateway to worker --------------------------------------------------------------------------------
 
 
+class DeviceShare(Part, frozen=True):
+    """How much of a model goes to a device: from 0 to 1, all shares together are 1."""
+
+    device: str
+    share: float
+
+
 class Load(Message, frozen=True):
     """First message on a channel: become this model. Answered by Ready or LoadFailed."""
 
@@ -396,6 +403,8 @@ class Load(Message, frozen=True):
     prepare_timeout_s: float
     media_prepare_timeout_s: float = 120.0
     """The same for jobs that hold media."""
+    spread: list[DeviceShare] = field(default_factory=list)
+    """Where the model lies on several devices, `device` the first of them; empty: all of it on `device`."""
 
 
 class Submit(Message, frozen=True):
@@ -928,6 +937,8 @@ class Description(Message, frozen=True):
     """Other names that a request may give a voice, and the voice that it then gets."""
     sizes: list[str] = field(default_factory=list)
     """WIDTHxHEIGHT, pixels, of what it paints, the default first."""
+    splits: bool = False
+    """It can lie on several devices of a kind, see Load.spread."""
 
 
 class Hello(Message, frozen=True):

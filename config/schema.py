@@ -118,9 +118,26 @@ class BackendConfig(Settings, frozen=True, kw_only=True):
 
 class DeviceConfig(Settings, frozen=True, kw_only=True):
     name: str
-    """`cpu`, `cuda:0` … as the backend names it."""
-    memory_bytes: Positive
-    """Memory that models may take on it."""
+    """`cpu`, `cuda:0` … as the backend names it; GPUs are counted in the order of their bus."""
+    memory_bytes: Positive | None = None
+    """Memory that is ours to share out on it; default: all that it has."""
+    memory_fraction: Fraction | None = None
+    """Share of that which models may take; default: `memory_fraction` of the whole file where memory_bytes is
+    not given, else 1."""
+    reserve_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Of it, what is always kept free; memory that other processes hold counts beside it."""
+
+
+class PlacementConfig(Settings, frozen=True, kw_only=True):
+    """How models take turns where memory does not hold them all."""
+
+    min_residency_s: Annotated[float, Meta(ge=0)] = 5.0
+    """A loaded model stays at least this long before another may push it out."""
+    yield_after_s: Annotated[float, Meta(ge=0)] = 5.0
+    """A model that waits for the memory of busy ones lets them take new jobs for this long; then they only
+    end those they have."""
+    returned_s: PositiveSeconds = 5.0
+    """Memory of an ended worker is waited for this long before another load takes it for free."""
 
 
 class ModelSpec(Settings, frozen=True, kw_only=True):
@@ -157,7 +174,11 @@ class ModelSpec(Settings, frozen=True, kw_only=True):
     device: str = "auto"
     """`auto` or a device name to pin the model to."""
     memory_bytes: Positive | None = None
-    """Memory need, overriding the backend's estimate."""
+    """Memory need, overriding the backend's estimate and what earlier loads have shown."""
+    exclusive_group: str = ""
+    """Of the models that name the same group only one is loaded at a time."""
+    exclusive_device: bool = False
+    """No other model is loaded on its device meanwhile."""
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -169,7 +190,8 @@ class Config(Settings, frozen=True, kw_only=True):
     paths: PathsConfig = field(default_factory=PathsConfig)
     backends: dict[str, BackendConfig] = field(default_factory=dict)
     devices: list[DeviceConfig] = field(default_factory=list)
-    """Devices to place models on; empty: found by NVML and from the CPU's memory."""
+    """Devices to place models on; empty: all that are found by NVML, and the CPU's memory."""
+    placement: PlacementConfig = field(default_factory=PlacementConfig)
     memory_fraction: Fraction = 0.9
     """Share of each found device's memory that models may take."""
     models: list[ModelSpec] = field(default_factory=list)

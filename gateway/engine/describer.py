@@ -4,7 +4,7 @@ Owns the answers as long as the version lives; each is asked for once.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from backends.protocol import Description
@@ -12,24 +12,27 @@ from config.schema import BackendConfig, Config, ModelSpec
 from gateway.engine.descriptions import describe
 from gateway.engine.errors import ModelNotPulled
 from gateway.engine.fleet import ModelKey
+from gateway.engine.learned import LearnedPeaks, learned_key
 from gateway.weights.errors import WeightsError
 from gateway.weights.located import Located, locate
 from gateway.weights.store import WeightsStore
 
 
 class Describer:
-    """`on_described` hears of each version once, before anybody who waits for it."""
+    """`on_described` hears of each version once, and what was learned of it, before anybody who waits."""
 
     def __init__(
         self,
         config: Config,
         store: WeightsStore,
         cache_dir: Path,
-        on_described: Callable[[ModelKey, Description], None],
+        learned: LearnedPeaks,
+        on_described: Callable[[ModelKey, Description, Mapping[str, int]], None],
     ) -> None:
         self._backends = config.backends
         self._store = store
         self._cache_dir = cache_dir
+        self._learned = learned
         self._on_described = on_described
         self._located: dict[ModelKey, Located] = {}
         self._asking: dict[ModelKey, asyncio.Task[Description]] = {}
@@ -60,5 +63,7 @@ class Describer:
             located.spec, backend, located.weights, located.fingerprint, self._cache_dir
         )
         self._located[key] = located
-        self._on_described(key, description)
+        peaks = learned_key(located.spec, located.fingerprint)
+        learned = await asyncio.to_thread(self._learned.read, peaks, description.device_kinds)
+        self._on_described(key, description, learned)
         return description

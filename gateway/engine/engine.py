@@ -9,18 +9,22 @@ import asyncio
 import math
 import time
 from collections import Counter, deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from backends.protocol import Abort, Description, Frame, Job, Load, StepStats, Submit
+from backends.protocol import Abort, Description, Frame, Job, StepStats, Submit
 from config.schema import Config, ModelSpec
 from gateway.engine import events
 from gateway.engine.bulletin import Watcher
 from gateway.engine.describer import Describer
-from gateway.engine.devices import find_devices
+from gateway.engine.devices import Devices
 from gateway.engine.errors import GatewayError, InternalError, ModelNotFound
 from gateway.engine.fleet import ModelKey
+from gateway.engine.learned import LearnedPeaks
 from gateway.engine.lifecycle import Lifecycle
+from gateway.engine.load_message import load_message
+from gateway.engine.memory_desk import MemoryDesk
 from gateway.engine.open_job import OpenJob
 from gateway.engine.registry import Registry
 from gateway.engine.reporting import Reporter
@@ -50,10 +54,16 @@ class Engine:
         self._config = config
         self._metrics = metrics
         self._registry = Registry(config.models)
-        self._scheduler = Scheduler(config.models, find_devices(config), config.limits, config.timeouts)
-        self._supervisor = Supervisor(config.backends, config.timeouts.stop_s, spool, self._post)
+        devices, learned = Devices(config), LearnedPeaks(cache_dir / "memory")
+        found = [state.device for state in devices.look()[0]]
+        self._scheduler = Scheduler(config.models, found, config.limits, config.timeouts, config.placement)
+        self.memory = MemoryDesk(config, devices, learned, self._post)
+        self._supervisor = Supervisor(
+            config.backends, config.timeouts.stop_s, spool, self._post, self.memory.wait_returned
+        )
         fleet = self._scheduler.fleet
-        self._describer = Describer(config, store, cache_dir, self._on_described)
+        self._describer = Describer(config, store, cache_dir, learned, self._on_described)
+        self.memory.bind(fleet, self._supervisor.workers, self._describer.located)
         self.life = Lifecycle(config, self._registry, fleet, self._describer, self._post)
         self._reporter = Reporter(fleet, metrics)
         self._open: dict[str, OpenJob] = {}
@@ -67,11 +77,13 @@ class Engine:
         self._idle.set()
         self._created = int(time.time())
         metrics.bind(self._gauges)
+        metrics.bind_memory(self.memory.figures)
 
     # --- life -----------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Begin to load the models that are to be preloaded; does not wait for them."""
+        self.memory.start()
         names = [spec.name for spec in self._config.models if spec.preload]
         self._preloading = asyncio.create_task(self.life.preload(names), name="preload")
 
@@ -96,6 +108,7 @@ class Engine:
         if self._preloading is not None:
             self._preloading.cancel()
         await self._supervisor.stop_all()
+        await self.memory.stop()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -118,10 +131,10 @@ class Engine:
             return served.description
         return await self._describer.describe(served.spec, served.version)
 
-    def _on_described(self, key: ModelKey, description: Description) -> None:
+    def _on_described(self, key: ModelKey, description: Description, learned: Mapping[str, int]) -> None:
         name, version = key
         if self._registry.version(name) == version:
-            self._post(events.ModelDescribed(name, description))
+            self._post(events.ModelDescribed(name, description, learned))
 
     @property
     def specs(self) -> list[ModelSpec]:
@@ -247,13 +260,11 @@ class Engine:
                 self._open[job_id].stream.replay()
             case events.JobEnded(job_id):
                 self._end(job_id, now)
-            case events.StartWorker(worker_id, model, device, version):
+            case events.StartWorker(worker_id, model, device, version, shares):
                 located = self._describer.located((model, version))
-                timeouts = self._config.timeouts
-                deadlines = timeouts.prepare_s, timeouts.media_prepare_s
-                self._supervisor.start(
-                    worker_id, Load(located.spec, str(located.weights), device, *deadlines)
-                )
+                load = load_message(located, self._config.timeouts, device, shares)
+                self._supervisor.start(worker_id, load)
+                self.memory.worker_started()
                 self._reporter.command(command)
             case events.StopWorker(worker_id):
                 self._supervisor.stop(worker_id)

@@ -4,6 +4,7 @@ Events go into `Scheduler.handle`, commands come out; the engine's run loop carr
 no behaviour, no references to live objects.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -11,6 +12,7 @@ from msgspec import Struct
 from backends.protocol import Capacity, Description, Frame, Job, SessionInput
 from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
+from gateway.engine.placement import Device, Share
 
 
 class Event(Struct, frozen=True):
@@ -82,6 +84,8 @@ class SwapAsked(Event, frozen=True):
 class ModelDescribed(Event, frozen=True):
     model: str
     description: Description
+    learned_bytes: Mapping[str, int] = {}
+    """What earlier loads were seen to need, by kind of device."""
 
 
 class ModelBroken(Event, frozen=True):
@@ -117,6 +121,23 @@ class WorkerDied(Event, frozen=True):
     reason: str
     external: bool = False
     kind: Literal["crash", "invalid_model", "out_of_memory"] = "crash"
+    memory_back: bool = True
+    """False: a MemoryReturned follows once it is."""
+
+
+class MemoryReturned(Event, frozen=True):
+    """What a dead worker held is free again, or has been waited for long enough (not `in_time`)."""
+
+    worker_id: int
+    in_time: bool = True
+
+
+class MemoryMeasured(Event, frozen=True):
+    """What is there now, and what workers were seen to hold of it."""
+
+    devices: Sequence[Device]
+    held: Mapping[int, Mapping[str, int]]
+    """Bytes by worker and device."""
 
 
 class DrainStarted(Event, frozen=True):
@@ -136,6 +157,8 @@ class StartWorker(Command, frozen=True):
     model: str
     device: str
     version: int = 1
+    shares: tuple[Share, ...] = ()
+    """Where the model is split over several devices: `device` is the first of them."""
 
 
 class StopWorker(Command, frozen=True):

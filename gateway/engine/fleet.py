@@ -4,15 +4,15 @@ Owned by the scheduler and the deciders it calls; nobody else may change it.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from backends.protocol import Capacity, Description
-from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
+from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
 from gateway.engine.errors import GatewayError
 from gateway.engine.job_queue import JobEntry, JobQueue
-from gateway.engine.placement import Device
+from gateway.engine.placement import Device, Share
 from gateway.engine.timers import Timers
 
 WorkerState = Literal["starting", "ready", "draining", "stopping", "killed"]
@@ -25,8 +25,8 @@ ModelKey = tuple[str, int]
 class Worker:
     id: int
     model: str
-    device: str
-    memory_bytes: int
+    shares: tuple[Share, ...]
+    """What is set aside for it, by device."""
     started_at: float
     version: int = 1
     """Of its model."""
@@ -53,6 +53,24 @@ class Worker:
     last_used: float = 0.0
     idle_watched: bool = False
     """A deadline of its idleness is set."""
+    measured: Mapping[str, int] = field(default_factory=dict)
+    """Bytes that it was last seen to hold, by device."""
+    ready_at: float = 0.0
+    swaps: bool = False
+    """Others had to leave for it."""
+
+    @property
+    def device(self) -> str:
+        """The one device, or the first of several."""
+        return self.shares[0].device
+
+    @property
+    def held(self) -> tuple[Share, ...]:
+        """What counts as taken: what was predicted, for it may yet grow so far, or more if it holds more."""
+        return tuple(
+            Share(share.device, max(share.memory_bytes, self.measured.get(share.device, 0)))
+            for share in self.shares
+        )
 
     @property
     def busy(self) -> bool:
@@ -113,6 +131,14 @@ class Model:
     """Why it does not work: broken weights, or the last death."""
     load_s: float = 0.0
     """How long the last load took; 0: never loaded."""
+    learned_bytes: dict[str, int] = field(default_factory=dict)
+    """What loads were seen to need, by kind of device."""
+    cramped: bool = False
+    """Its last load failed for lack of memory, and others were evicted for the next."""
+    swaps: int = 0
+    """Loads for which others had to leave."""
+    evictions: int = 0
+    """How often it had to leave."""
     ends: deque[float] = field(default_factory=lambda: deque(maxlen=16))
     """Times at which its last jobs ended."""
 
@@ -146,6 +172,22 @@ class Model:
         return "restarting" if "killed" in states else "unloading" if states else "cold"
 
 
+@dataclass(slots=True)
+class RoomWait:
+    """A model that waits for others to leave."""
+
+    since: float
+    shares: tuple[Share, ...] = ()
+    """Where it will go: nobody behind it may take that."""
+    counts_on: frozenset[int] = frozenset()
+    """Workers whose memory it will have."""
+    victims: frozenset[int] = frozenset()
+    """Busy workers that take no new jobs for its sake."""
+    swaps: bool = False
+    """Others have been told to go."""
+    wake_at: float = 0.0
+
+
 class Fleet:
     """All of it. Times are seconds of one monotonic clock."""
 
@@ -155,6 +197,7 @@ class Fleet:
         devices: Sequence[Device],
         limits: LimitsConfig,
         timeouts: TimeoutsConfig,
+        placement: PlacementConfig,
     ) -> None:
         self.models = {spec.name: Model(spec, pinned=spec.pinned) for spec in specs}
         """Those that serve, by name."""
@@ -168,11 +211,16 @@ class Fleet:
         self.devices = devices
         self.limits = limits
         self.timeouts = timeouts
+        self.placement = placement
         self.jobs_by_key: Counter[str] = Counter()
         self.timers = Timers()
         self.last_worker_id = 0
-        self.wants_room: set[ModelKey] = set()
-        """Models that wait for others to leave."""
+        self.wants_room: dict[ModelKey, RoomWait] = {}
+        """Models that wait for others to leave, in order of arrival."""
+        self.returning: dict[int, Worker] = {}
+        """Dead workers whose memory is not back yet."""
+        self.unreturned = 0
+        """Of those, how many were waited for in vain so far."""
 
     def version_of(self, worker: Worker) -> Model:
         """The version that the worker has loaded."""

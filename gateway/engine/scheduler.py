@@ -6,10 +6,11 @@ every decision can be tested by feeding events. Each event goes to the one of th
 
 from collections.abc import Iterable, Sequence
 
-from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
+from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
 from gateway.engine.deciders import (
     idle,
     jobs,
+    memory,
     models,
     outputs,
     progress,
@@ -18,7 +19,7 @@ from gateway.engine.deciders import (
     swaps,
     workers,
 )
-from gateway.engine.deciders.advance import advance
+from gateway.engine.deciders.advance import advance, advance_waiting
 from gateway.engine.events import (
     Command,
     DrainStarted,
@@ -28,6 +29,8 @@ from gateway.engine.events import (
     JobAborted,
     JobArrived,
     LoadProgressed,
+    MemoryMeasured,
+    MemoryReturned,
     ModelAdded,
     ModelBroken,
     ModelChanged,
@@ -53,8 +56,9 @@ class Scheduler:
         devices: Sequence[Device],
         limits: LimitsConfig,
         timeouts: TimeoutsConfig,
+        placement: PlacementConfig | None = None,
     ) -> None:
-        self.fleet = Fleet(specs, devices, limits, timeouts)
+        self.fleet = Fleet(specs, devices, limits, timeouts, placement or PlacementConfig())
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`, in order."""
@@ -67,7 +71,7 @@ class Scheduler:
             case JobArrived(job, key):
                 return jobs.take_job(fleet, job, key, now)
             case JobAborted(job_id, error):
-                return jobs.abort_job(fleet, job_id, error, now)
+                return [*jobs.abort_job(fleet, job_id, error, now), *memory.review(fleet, now)]
             case LoadProgressed(worker_id, stage):
                 return workers.note_progress(fleet, worker_id, stage)
             case WorkerReady():
@@ -77,15 +81,18 @@ class Scheduler:
             case DrainStarted():
                 return sessions.drain(fleet, now)
             case Tick():
-                return [c for kind, subject in fleet.timers.due(now) for c in self._due(kind, subject, now)]
+                commands = [c for kind, name in fleet.timers.due(now) for c in self._due(kind, name, now)]
+                return [*commands, *memory.review(fleet, now)]
+            case MemoryMeasured() | MemoryReturned():
+                return memory.take_memory(fleet, event, now)
             case _:
                 return self._of_model(event, now)
 
     def _of_model(self, event: Event, now: float) -> list[Command]:
         fleet = self.fleet
         match event:
-            case ModelDescribed(name, description):
-                return models.take_description(fleet, name, description, now)
+            case ModelDescribed():
+                return models.take_description(fleet, event, now)
             case ModelWanted():
                 return models.want_model(fleet, event, now)
             case UnloadAsked():
@@ -113,6 +120,8 @@ class Scheduler:
             case "retry":
                 model = self.fleet.models.get(subject)
                 return advance(self.fleet, model, now) if model else []
+            case "room":
+                return advance_waiting(self.fleet, now)
             case "load":
                 return progress.check_load(self.fleet, int(subject))
             case "watchdog":

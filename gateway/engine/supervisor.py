@@ -12,7 +12,7 @@ import structlog
 from backends.protocol import Load, Message
 from config.schema import BackendConfig
 from gateway.engine.events import Event, WorkerDied
-from gateway.engine.worker import Worker
+from gateway.engine.worker import MemoryBack, Worker
 
 log = structlog.get_logger(__name__)
 
@@ -26,17 +26,22 @@ class Supervisor:
         stop_timeout_s: float,
         spool: Path | None,
         post: Callable[[Event], None],
+        returned: MemoryBack,
     ) -> None:
+        """`returned`: see Worker."""
         self.workers: dict[int, Worker] = {}
         self._backends = backends
         self._stop_timeout_s = stop_timeout_s
         self._spool = spool
         self._post = post
+        self._returned = returned
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, worker_id: int, load: Load) -> None:
         backend = self._backends.get(load.spec.backend, BackendConfig())
-        worker = self.workers[worker_id] = Worker(worker_id, backend, load, self._spool, self._on_event)
+        worker = self.workers[worker_id] = Worker(
+            worker_id, backend, load, self._spool, self._on_event, returned=self._returned
+        )
         task = asyncio.create_task(worker.run(), name=f"worker-{worker_id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

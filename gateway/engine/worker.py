@@ -1,13 +1,17 @@
 """The parent-side handle on one child: launch, greeting, load, messages, end.
 
-Owns the process and its channel. Decides nothing: everything that happens is reported as an event, and the
-last one is always WorkerDied, after the process is reaped.
+Owns the process and its channel. Decides nothing: everything that happens is reported as an event, and
+after the process is reaped comes WorkerDied; nothing after it but, where that is to be waited for,
+MemoryReturned.
 """
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import msgspec
+import structlog
 
 from backends.protocol import (
     PROTOCOL_VERSION,
@@ -23,12 +27,25 @@ from backends.protocol import (
 )
 from config.schema import BackendConfig
 from gateway.engine.channel import Channel
-from gateway.engine.events import Event, FrameReceived, LoadProgressed, WorkerDied, WorkerReady
+from gateway.engine.events import (
+    Event,
+    FrameReceived,
+    LoadProgressed,
+    MemoryReturned,
+    WorkerDied,
+    WorkerReady,
+)
 from gateway.engine.launcher.local import LocalProcess, launch
+from gateway.engine.launcher.memory import GroupMemory
+
+MemoryBack = Callable[[int, Sequence[int], Sequence[str]], bool]
+"""Waits for the memory of a process group, its processes and devices; False: in vain. Blocks."""
+
+log = structlog.get_logger(__name__)
 
 
 class Worker:
-    """See the module's docstring. `post` receives its events."""
+    """See the module's docstring. `post` receives its events; `returned` waits for its memory."""
 
     def __init__(
         self,
@@ -37,12 +54,17 @@ class Worker:
         load: Load,
         spool: Path | None,
         post: Callable[[Event], None],
+        *,
+        returned: MemoryBack,
     ) -> None:
         self.id = worker_id
         self.load = load
         self._backend = backend
         self._spool = spool
         self._post = post
+        self._returned = returned
+        self.memory = GroupMemory()
+        """Of all its processes, as it was seen last."""
         self._process: LocalProcess | None = None
         self._channel: Channel | None = None
         self._reason = ""
@@ -60,7 +82,12 @@ class Worker:
         return list(self._process.stderr) if self._process else []
 
     def memory_bytes(self) -> int:
-        return self._process.memory_bytes() if self._process else 0
+        """On the host (PSS)."""
+        return self.memory.bytes
+
+    @property
+    def devices(self) -> list[str]:
+        return [share.device for share in self.load.spread] or [self.load.device]
 
     async def run(self) -> None:
         """Launch it and stay until it is reaped."""
@@ -81,7 +108,17 @@ class Worker:
         finally:
             if self._channel is not None:
                 self._channel.close()
-        self._post(self._death(status))
+        await self._end(status, self._process)
+
+    async def _end(self, status: int, process: LocalProcess) -> None:
+        """Its jobs are told at once; who wants its memory is told when that is back."""
+        back = process.is_gone() and self.devices == ["cpu"]
+        self._post(msgspec.structs.replace(self._death(status), memory_back=back))
+        if not back:
+            in_time = await asyncio.to_thread(self._returned, process.pid, self.memory.pids, self.devices)
+            if not in_time:
+                log.warning("memory has not come back", worker=self.id, model=self.load.spec.name)
+            self._post(MemoryReturned(self.id, in_time))
 
     def send(self, message: Message) -> None:
         if self._channel is not None:

@@ -15,6 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from backends.protocol import StepStats
+from gateway.telemetry.memory import MemoryCollector, MemoryFigures
 
 __all__ = ["CONTENT_TYPE", "JobTimes", "Metrics", "ModelGauges", "WorkerGauges"]
 
@@ -121,6 +122,10 @@ class Metrics:
         """Where the gauges come from, asked at every scrape."""
         self.registry.register(_Gauges(snapshot))
 
+    def bind_memory(self, figures: Callable[[], MemoryFigures]) -> None:
+        """Where the figures of memory come from, asked at every scrape."""
+        self.registry.register(MemoryCollector(figures))
+
     def http_request(self, route: str, method: str, status: int, duration_s: float) -> None:
         self._http.labels(route, method, str(status)).observe(duration_s)
 
@@ -203,7 +208,9 @@ class _Gauges(Collector):
         state = GaugeMetricFamily(
             "llm_cortex_worker_state", "1 for the state it is in", labels=[*labels, "state"]
         )
-        memory = GaugeMetricFamily("llm_cortex_worker_memory_bytes", "Resident memory", labels=labels)
+        memory = GaugeMetricFamily(
+            "llm_cortex_worker_memory_bytes", "What it holds (PSS, NVML)", labels=labels
+        )
         sessions = GaugeMetricFamily("llm_cortex_sessions_open", "Live sessions", labels=["model"])
         model_state = GaugeMetricFamily(
             "llm_cortex_model_state", "1 for the state it is in", labels=["model", "state"]

@@ -300,22 +300,6 @@ async def test_waiting_and_running_have_deadlines(tmp_path: Path) -> None:
             stream.abort()
 
 
-async def test_an_idle_model_makes_room(tmp_path: Path) -> None:
-    models = [fake_model(name, preload=False, memory_bytes=100) for name in ("a", "b")]
-    devices = [{"name": "cpu", "memory_bytes": 150}]
-    async with running_engine(tmp_path, *models, devices=devices) as engine:
-        for model in ("a", "b", "a"):
-            assert await read(await submit(engine, "@tokens:1", model=model)) == "w0 "
-            assert not worker_pids(engine, "b" if model == "a" else "a")
-
-
-async def test_a_model_larger_than_the_machine_is_refused(tmp_path: Path) -> None:
-    model = fake_model(preload=False, memory_bytes=200)
-    async with running_engine(tmp_path, model, devices=[{"name": "cpu", "memory_bytes": 150}]) as engine:
-        with pytest.raises(errors.NoRoom):
-            await submit(engine, "x")
-
-
 async def test_fifty_requests_load_one_process(tmp_path: Path) -> None:
     """Row 28."""
     async with running_engine(tmp_path, fake_model(preload=False, load_ms=100)) as engine:

@@ -9,11 +9,14 @@ LOOK_AHEAD_ITEMS = 2
 """Items sent beyond what a worker can start, so that it never waits for the next one."""
 
 
-def send_waiting(fleet: Fleet, model: Model, now: float) -> list[Command]:
-    """Send what can be sent, to the worker with most room."""
+def send_waiting(
+    fleet: Fleet, model: Model, now: float, *, excluded: frozenset[int] = frozenset()
+) -> list[Command]:
+    """Send what can be sent, to the worker with most room that is not `excluded`."""
     commands: list[Command] = []
+    workers = [worker for worker in model.ready_workers() if worker.id not in excluded]
     while (entry := model.queue.first()) is not None:
-        worker = max(model.ready_workers(), key=lambda worker: (worker.room, -worker.sessions), default=None)
+        worker = max(workers, key=lambda worker: (worker.room, -worker.sessions), default=None)
         if worker is None or worker.room + LOOK_AHEAD_ITEMS <= 0:
             break
         model.queue.remove(entry)

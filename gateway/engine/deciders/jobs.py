@@ -79,6 +79,13 @@ def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
         return []
     waited = fleet.timeouts.queue_s
     model = fleet.home(entry)
+    if model.key in fleet.wants_room:
+        busy = errors.NoRoom(
+            f"{entry.job.model} is not loaded, and within {waited:g} s no memory for it became free: models "
+            "that are busy hold it.",
+            retry_after_s=RETRY_AFTER_MAX_S,
+        )
+        return fail_job(fleet, entry, busy, now)
     error = errors.QueueTimeout(
         f"No worker took the request within {waited:g} s.", retry_after_s=_retry_after(model)
     )

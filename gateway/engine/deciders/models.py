@@ -1,6 +1,5 @@
 """What is learnt of models, and what is wanted of them although no job waits. Pure."""
 
-from backends.protocol import Description
 from config.schema import ModelSpec
 from gateway.engine import errors, recovery
 from gateway.engine.deciders.advance import advance, advance_waiting
@@ -9,15 +8,16 @@ from gateway.engine.deciders.idle import watch_idleness
 from gateway.engine.deciders.removals import remove_model
 from gateway.engine.deciders.stops import abort_running, drain_workers
 from gateway.engine.deciders.swaps import fail_swap
-from gateway.engine.events import Command, ModelWanted, UnloadAsked
+from gateway.engine.events import Command, ModelDescribed, ModelWanted, UnloadAsked
 from gateway.engine.fleet import Fleet, Model
 
 
-def take_description(fleet: Fleet, name: str, description: Description, now: float) -> list[Command]:
-    model = fleet.models.get(name)
+def take_description(fleet: Fleet, event: ModelDescribed, now: float) -> list[Command]:
+    model = fleet.models.get(event.model)
     if model is None:
         return []
-    model.description = description
+    model.description = event.description
+    model.learned_bytes = dict(event.learned_bytes)
     model.error, model.failed_until = None, 0.0  # whatever kept it from being described is mended
     return advance(fleet, model, now)
 

@@ -34,7 +34,7 @@ def take_frame(fleet: Fleet, worker_id: int, frame: Frame, now: float) -> list[C
         commands += _take_output(fleet, worker, output, now)
     commands += advance(fleet, fleet.version_of(worker), now)
     commands += stop_if_drained(worker) + let_go(fleet, fleet.version_of(worker), now)
-    if fleet.wants_room and not worker.jobs:
+    if fleet.wants_room and not worker.busy:
         commands += advance_waiting(fleet, now)
     return commands
 

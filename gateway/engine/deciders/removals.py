@@ -2,6 +2,7 @@
 
 from gateway.engine import errors
 from gateway.engine.deciders.ends import fail_queue
+from gateway.engine.deciders.room import end_wait
 from gateway.engine.deciders.stops import drain_workers
 from gateway.engine.events import Command, ForgetVersion
 from gateway.engine.fleet import Fleet, Model
@@ -29,7 +30,7 @@ def let_go(fleet: Fleet, model: Model, now: float) -> list[Command]:
     if not model.queue:
         commands += drain_workers(fleet, list(model.workers.values()), REMOVED, now)
     if not model.workers:
-        fleet.wants_room.discard(model.key)
+        commands += end_wait(fleet, model.key, now)
         del fleet.versions[model.key]
         commands.append(ForgetVersion(*model.key))
     return commands

@@ -64,6 +64,5 @@ def give_up_load(fleet: Fleet, model: Model) -> list[Command]:
     """Stop loading what nobody waits for any more."""
     if model.queue or model.wanted:
         return []
-    fleet.wants_room.discard(model.key)
     loading = [worker for worker in model.workers.values() if worker.state == "starting"]
     return [stop_worker(worker, "nobody waits for it any more") for worker in loading]

@@ -33,7 +33,7 @@ def begin_swap(fleet: Fleet, event: SwapAsked, now: float) -> list[Command]:
     fleet.versions[new.key] = fleet.arriving[name] = new
     if event.only_if_loaded and not old.live_workers():
         return _switch(fleet, new, now)
-    verdict = plan_start(fleet, new)
+    verdict = plan_start(fleet, new, now)
     if isinstance(verdict, NoRoomFor) and (event.strategy == "alongside" or not verdict.ever):
         return fail_swap(fleet, new, _no_room_for_both(new, old, verdict), now)
     fleet.timers.set(now + fleet.timeouts.queue_s + fleet.timeouts.load_s, "swap", timer_subject(new))

@@ -7,6 +7,7 @@ from gateway.engine import errors, recovery
 from gateway.engine.deciders.advance import advance, advance_waiting
 from gateway.engine.deciders.ends import fail_job, fail_queue, put_back
 from gateway.engine.deciders.idle import watch_idleness
+from gateway.engine.deciders.memory import make_room_again
 from gateway.engine.deciders.removals import let_go
 from gateway.engine.deciders.swaps import fail_swap, take_arrival
 from gateway.engine.events import Command, ReplayJob, WorkerDied, WorkerReady
@@ -26,14 +27,16 @@ def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
     worker.state = "ready"
     worker.loaded = True
     worker.update(event.capacity)
-    worker.last_used = now
+    worker.last_used = worker.ready_at = now
     model = fleet.version_of(worker)
+    model.swaps += worker.swaps
+    model.cramped = False
     model.load_s = event.load_s
     model.error = None
     watch_idleness(fleet, worker, now)
     if model.place == "arriving":
         return take_arrival(fleet, model, now)
-    return advance(fleet, model, now) + let_go(fleet, model, now)
+    return advance(fleet, model, now) + let_go(fleet, model, now) + advance_waiting(fleet, now)
 
 
 def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
@@ -42,7 +45,11 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
         return []
     model = fleet.version_of(worker)
     del model.workers[worker.id]
+    if not event.memory_back:
+        fleet.returning[worker.id] = worker
     commands = _judge_jobs(fleet, worker, event, now)
+    if again := make_room_again(fleet, model, worker, event, now):
+        return commands + again + advance_waiting(fleet, now)
     if model.place == "arriving" and worker.state != "stopping":
         commands += fail_swap(fleet, model, _not_loaded(model, event), now)
     elif model.place == "serving" and worker.state not in ("stopping", "draining"):

@@ -16,8 +16,6 @@ from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
-import psutil
-
 from gateway.engine.launcher.environment import child_environment
 
 KEPT_STDERR_LINES = 40
@@ -53,12 +51,13 @@ class LocalProcess:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         return status
 
-    def memory_bytes(self) -> int:
-        """Resident memory of the process and its helpers; 0 once it is gone."""
+    def is_gone(self) -> bool:
+        """No process of the group is left. False: perhaps one is."""
         try:
-            return sum(psutil.Process(pid).memory_info().rss for pid in (self.pid, *_children(self.pid)))
-        except (psutil.Error, OSError):
-            return 0
+            os.killpg(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
 
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
@@ -71,14 +70,6 @@ class LocalProcess:
             return await stream.readline()
         except ValueError:  # a line over the reader's limit: it has been dropped, go on
             return b"(a very long line)\n"
-
-
-def _children(pid: int) -> list[int]:
-    """Process ids of its helpers. From the kernel's list of each thread: psutil would read all of /proc."""
-    if sys.platform != "linux":
-        return [child.pid for child in psutil.Process(pid).children()]
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 async def launch(python: str | None, env: Mapping[str, str], spool: Path | None) -> LocalProcess:

@@ -14,7 +14,7 @@ from backends.protocol import (
     Output,
     Text,
 )
-from config.schema import LimitsConfig, ModelSpec, TimeoutsConfig
+from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
 from gateway.engine import errors
 from gateway.engine.events import (
     Command,
@@ -48,7 +48,11 @@ class Desk:
         limits = LimitsConfig(
             queued_jobs_per_model=settings.pop("queue", 10), jobs_per_key=settings.pop("per_key", 99)
         )
-        self.scheduler = Scheduler(specs, [Device("cpu", 100)], limits, TimeoutsConfig(**settings))
+        placement = PlacementConfig(
+            min_residency_s=settings.pop("residency", 0), yield_after_s=settings.pop("yield_after", 5)
+        )
+        devices = settings.pop("devices", [Device("cpu", 100)])
+        self.scheduler = Scheduler(specs, devices, limits, TimeoutsConfig(**settings), placement)
         self.fleet = self.scheduler.fleet
         self.now = 1000.0
         self.received = 0

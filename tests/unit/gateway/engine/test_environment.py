@@ -1,8 +1,8 @@
-"""What a child's environment says about spinning."""
+"""What a child's environment says about spinning and about GPUs."""
 
 import pytest
 
-from gateway.engine.launcher.environment import child_environment
+from gateway.engine.launcher.environment import child_environment, visible_gpus
 
 
 @pytest.fixture(autouse=True)
@@ -22,3 +22,10 @@ def test_the_users_own_setting_counts(monkeypatch: pytest.MonkeyPatch, name: str
     assert environment[name] == "7"
     assert environment["OTHER"] == "x"
     assert environment.get("GOMP_SPINCOUNT", "7") == "7"
+
+
+def test_gpus_are_counted_by_their_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1,0")
+    environment = child_environment({})
+    assert environment["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    assert environment["CUDA_VISIBLE_DEVICES"] == visible_gpus() == "1,0"
