@@ -227,7 +227,7 @@ class Simulation:
 
     def _carry_out(self, command: Command) -> None:
         match command:
-            case StartWorker(worker_id, model, device, shares):
+            case StartWorker(worker_id, model, device, _, shares):
                 self.counts["started"] += 1
                 known = self.scheduler.fleet.workers[worker_id].shares
                 assert known[0].device == device

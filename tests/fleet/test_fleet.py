@@ -32,7 +32,7 @@ def test_an_overload_ends_by_the_deadline_of_the_queue() -> None:
     assert set(simulation.errors()) <= {"NoRoom", "QueueTimeout"}
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.integers(2, 30), min_size=1, max_size=4),
     st.integers(1, 8),

@@ -37,16 +37,30 @@ def residents(fleet: Fleet, model: Model) -> list[Resident]:
     """What is taken, as `model` sees it: by workers, by dead ones, and by claims of those ahead of it."""
     victims = yielding(fleet)
     held = [resident(fleet, worker, yields=worker.id in victims) for worker in fleet.workers.values()]
-    held += [
-        Resident(worker.id, worker.model, worker.held, idle=False, last_used=0.0, leaving=True, yielding=True)
-        for worker in fleet.returning.values()
-    ]
+    held += [_gone(fleet, worker) for worker in fleet.returning.values()]
     for key, wait in fleet.wants_room.items():
         if key == model.key:
             break
         if wait.shares:
             held.append(_claim(fleet.versions[key], wait, held))
     return held
+
+
+def _gone(fleet: Fleet, worker: Worker) -> Resident:
+    """A dead worker whose memory is not back."""
+    model = fleet.versions.get((worker.model, worker.version))
+    return Resident(
+        worker.id,
+        worker.model,
+        worker.held,
+        idle=False,
+        last_used=0.0,
+        leaving=True,
+        version=worker.version,
+        yielding=True,
+        exclusive_group=model.spec.exclusive_group if model else "",
+        exclusive_device=model.spec.exclusive_device if model else False,
+    )
 
 
 def _claim(model: Model, wait: RoomWait, held: Sequence[Resident]) -> Resident:
