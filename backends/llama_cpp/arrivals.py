@@ -87,7 +87,7 @@ class Arrivals:
     def take(self, maker: SequenceMaker, *, idle: bool) -> JobState | Failed | None:
         """A job that has been read, with its sequences. `idle`: nobody minds waiting a little."""
         arrival, reading = self._now, self._reading
-        if arrival is None or reading is None or not reading.wait(_IDLE_WAIT_S if idle else 0.0):
+        if reading is None or not reading.wait(_IDLE_WAIT_S if idle else 0.0) or arrival is None:
             return None
         self._now = self._reading = None
         job_id = arrival.state.job.id

@@ -83,7 +83,11 @@ class Encoder:
         return reading
 
     def warm_up(self) -> None:
-        """Encode something of each kind: a projector that fails, or ends the process, does so at the load."""
+        """Encode something of each kind: a projector that fails, or ends the process, does so at the load.
+
+        Raises ValueError for one that gives other tokens elsewhere in a prompt: what was encoded once could
+        not be used again.
+        """
         senses = self._projector.senses
         if senses.image:
             grey = bytes([128]) * (3 * _WARM_UP_SIDE * _WARM_UP_SIDE)
@@ -99,8 +103,13 @@ class Encoder:
     # --- on the encoder's own thread ---------------------------------------------------------------------
 
     def _try(self, one: Shown) -> None:
-        for _ in self._projector.encode(one):
-            pass
+        counts = [len(rows) for rows in self._projector.encode(one)]
+        text = ("a", True)
+        places: list[list[tuple[str, bool] | int]] = [[0], [text, 0], [text, text, 0]]
+        for parts in places:
+            chunks = self._projector.layout(parts, [one])
+            if [chunk.count for chunk in chunks if chunk.media >= 0] != counts:
+                raise ValueError("the projector's output depends on a picture's place: that is not supported")
 
     def _read(self, items: Sequence[PreparedPrompt], given_up: Event) -> Prompts:
         try:
