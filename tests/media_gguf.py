@@ -9,8 +9,8 @@ from typing import Any, Literal
 import gguf
 import numpy as np
 
-Kind = Literal["llava", "qwen2vl", "gemma3", "ultravox"]
-"""Pictures at one position a token; M-RoPE; not causal inside a picture; sound."""
+Kind = Literal["llava", "qwen2vl", "gemma3", "idefics3", "ultravox"]
+"""Pictures at one position a token; M-RoPE; not causal inside a picture; in tiles; sound."""
 
 WIDTH = 64
 LAYERS = 2
@@ -30,6 +30,10 @@ _MARKS = [
     "<|vision_end|>",
     "<start_of_image>",
     "<end_of_image>",
+]
+_TILES = [
+    *("\n\n", "<fake_token_around_image>", "<global-img>"),
+    *(f"<row_{row}_col_{column}>" for row in (1, 2, 3) for column in (1, 2, 3)),
 ]
 _BYTES = [f"<0x{number:02X}>" for number in range(256)]
 _LETTERS = ["\u2581", *(chr(code) for code in range(33, 127))]
@@ -113,10 +117,12 @@ def write_projector(path: Path, kind: Kind = "llava", *, seed: int = 2) -> Path:
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter) -> int:
-    words = [*_CONTROL, *_BYTES, *_LETTERS, *_MARKS]
+    words = [*_CONTROL, *_BYTES, *_LETTERS, *_MARKS, *_TILES]
     kinds = gguf.TokenType
     types = [kinds.UNKNOWN, kinds.CONTROL, kinds.CONTROL]
-    types += [kinds.BYTE] * len(_BYTES) + [kinds.NORMAL] * len(_LETTERS) + [kinds.CONTROL] * len(_MARKS)
+    types += (
+        [kinds.BYTE] * len(_BYTES) + [kinds.NORMAL] * len(_LETTERS) + [kinds.CONTROL] * len(_MARKS + _TILES)
+    )
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
     writer.add_token_list(words)
@@ -138,8 +144,10 @@ def _add_seeing(writer: gguf.GGUFWriter, weights: _Weights, kind: Kind) -> None:
     writer.add_uint32("clip.vision.patch_size", _PATCH)
     writer.add_array("clip.vision.image_mean", [0.5, 0.5, 0.5])
     writer.add_array("clip.vision.image_std", [0.5, 0.5, 0.5])
-    if kind == "gemma3":
+    if kind in ("gemma3", "idefics3"):
         writer.add_uint32("clip.vision.projector.scale_factor", 2)
+    if kind == "idefics3":
+        writer.add_uint32("clip.vision.preproc_image_size", 3 * size)
     _add_encoder(writer, weights, "vision", "v")
     weights.matrix("v.patch_embd.weight", WIDTH, 3, _PATCH, _PATCH)
     if kind == "qwen2vl":
@@ -155,6 +163,8 @@ def _add_seeing(writer: gguf.GGUFWriter, weights: _Weights, kind: Kind) -> None:
     if kind == "gemma3":
         weights.matrix("mm.input_projection.weight", WIDTH, WIDTH)
         weights.norm("mm.soft_emb_norm", bias=False)
+    elif kind == "idefics3":
+        weights.matrix("mm.model.fc.weight", WIDTH, 4 * WIDTH)
     else:
         weights.matrix("mm.0.weight", WIDTH, WIDTH)
         weights.matrix("mm.0.bias", WIDTH, scale=0.1)

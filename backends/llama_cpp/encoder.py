@@ -108,6 +108,7 @@ class Encoder:
         places: list[list[tuple[str, bool] | int]] = [[0], [text, 0], [text, text, 0]]
         for parts in places:
             chunks = self._projector.layout(parts, [one])
+            _check_tokens(chunks)
             if [chunk.count for chunk in chunks if chunk.media >= 0] != counts:
                 raise ValueError("the projector's output depends on a picture's place: that is not supported")
 
@@ -117,6 +118,7 @@ class Encoder:
         finally:
             for item in items:
                 item.discard()
+                item.media = []  # the sequences keep the items, but not what is in the pictures
 
     def _prompt(self, item: PreparedPrompt, given_up: Event) -> MediaPrompt:
         chunks = self._layout(item)
@@ -149,6 +151,7 @@ class Encoder:
         shown = [Shown(one.kind, one.width, one.height) for one in item.media]
         try:
             chunks = self._projector.layout(parts, shown)
+            _check_tokens(chunks)
         except ValueError as error:
             raise JobError(str(error), param="messages") from error
         total = sum(chunk.count for chunk in chunks)
@@ -188,6 +191,12 @@ class Encoder:
             raise RuntimeError("the projector gave another number of tokens than it had said")
         self._cache.put(one.digest, made)
         return made
+
+
+def _check_tokens(chunks: Sequence[Chunk]) -> None:
+    """libmtmd looks some tokens up by their text. Raises ValueError where the model has no such token."""
+    if any((chunk.tokens < 0).any() for chunk in chunks):
+        raise ValueError("the model's vocabulary lacks tokens that the projector wants around pictures")
 
 
 class EncodedCache:

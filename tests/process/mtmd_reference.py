@@ -1,7 +1,6 @@
 """What libmtmd's own helper answers, one prompt at a time: the measure of the engine's answers."""
 
 import ctypes
-import itertools
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,14 @@ class Reference:
         self._model.close()
 
     def answer(self, prompt: str, shown: NDArray[Any], count: int) -> tuple[int, list[int]]:
-        """Tokens of the prompt, and at most `count` of the answer, the likeliest each.
+        """Tokens of the prompt, and `count` of the answer: the likeliest each that does not end it.
 
         `shown`: pixels or samples; the prompt has `<__media__>` where they stand.
         """
         context = self._context()
         try:
             tokens, position = self._evaluate(context, prompt, shown)
-            found = (self._next(context, position + step) for step in range(count))
-            ends = self._model.vocabulary.end_tokens()
-            return tokens, list(itertools.takewhile(lambda token: token not in ends, found))
+            return tokens, [self._next(context, position + step) for step in range(count)]
         finally:
             C.llama_free(context)
 
@@ -73,6 +70,7 @@ class Reference:
     def _next(self, context: Any, position: int) -> int:
         """The likeliest token, which is then decoded."""
         logits = np.ctypeslib.as_array(C.llama_get_logits_ith(context, -1), (self._model.vocabulary.size,))
+        logits[list(self._model.vocabulary.end_tokens())] = -np.inf
         token = int(logits.argmax())
         tokens = (ctypes.c_int32 * 1)(token)
         batch = C.llama_batch_get_one(tokens, 1)

@@ -124,7 +124,7 @@ def test_answers_are_those_of_the_librarys_own_helper(seer: Seer) -> None:
     for number in (1, 2):
         text = "<|im_start|>user\nsee: <__media__>what is it?<|im_end|>\n<|im_start|>assistant\n"
         tokens, expected = reference.answer(text, seer.shown(number), ANSWER)
-        result = seer.ask(seer.chat(number), max_tokens=ANSWER, logprobs=0)
+        result = seer.ask(seer.chat(number), max_tokens=ANSWER, logprobs=0, ignore_eos=True)
         assert (seer.tokens(result), result.prompt_tokens) == (expected, tokens)
         found.append(expected)
     assert found[0] != found[1]
