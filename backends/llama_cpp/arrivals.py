@@ -20,8 +20,6 @@ from backends.protocol import Failed
 
 log = logging.getLogger(__name__)
 
-_SIGN_OF_LIFE_S = 15.0
-"""So often the gateway hears of a job that is being read: no other message may go out for long."""
 _HANGS_S = 900.0
 """A projector that is busy with one job for longer does not come back."""
 
@@ -53,7 +51,7 @@ class Arrivals:
         """The one that is being read."""
         self._reading: Reading | None = None
         """What the reader is at, also after nobody wants it any more."""
-        self._begun_at = self._heard_at = 0.0
+        self._begun_at = 0.0
 
     def __len__(self) -> int:
         """Answers that wait for their prompts."""
@@ -68,19 +66,16 @@ class Arrivals:
         insort(self._waiting, Arrival(state, items, rank), key=_by_rank)
 
     def begin(self, announce: Callable[[str], None]) -> None:
-        """Let the next be read if nothing is; `announce` it before, and again from time to time."""
+        """Let the next be read if nothing is, and `announce` it before. Raises RuntimeError at a hang."""
         now = self._clock()
         if self._reading is not None and not self._reading.wait(0.0):
             if now - self._begun_at > _HANGS_S:
                 raise RuntimeError(f"the projector has been at one request for {_HANGS_S:g} s")
-            if self._now is not None and now - self._heard_at > _SIGN_OF_LIFE_S:
-                self._heard_at = now
-                announce(self._now.state.job.id)
             return
         if self._now is not None or not self._waiting or self._reader is None:
             return
         self._now = self._waiting.pop(0)
-        self._begun_at = self._heard_at = self._now.state.started_at = now
+        self._begun_at = self._now.state.started_at = now
         announce(self._now.state.job.id)
         self._reading = self._reader.begin(self._now.items)
 

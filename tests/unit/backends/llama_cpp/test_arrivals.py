@@ -140,14 +140,6 @@ def test_what_nobody_reads_yet_can_be_given_back(desk: Desk) -> None:
     assert len(desk.arrivals) == 1
 
 
-def test_the_gateway_hears_of_a_long_reading_now_and_then(desk: Desk) -> None:
-    desk.add("a")
-    for _ in range(60):
-        desk.begin()
-        desk.now += 1
-    assert desk.announced == ["a"] * 4
-
-
 def test_a_reader_that_hangs_ends_the_worker(desk: Desk) -> None:
     desk.add("a")
     desk.begin()
