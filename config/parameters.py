@@ -191,7 +191,7 @@ class DiffusionParameters(VisionParameters, frozen=True, kw_only=True):
     """Steps of `quality` low, medium, high; default: 1, 2, 4 of a model distilled to few, else 15, 30, 50."""
     max_steps: Positive = 100
     """Most steps that a request may ask for."""
-    guidance: Annotated[float, Meta(ge=0, le=50)] | Literal["auto"] = "auto"
+    guidance: Annotated[float, Meta(ge=0, le=100)] | Literal["auto"] = "auto"
     """How closely a prompt is followed where a request does not say; up to 1 is without guidance, in half the
     time. auto: 0 of a model distilled to few steps, else 5 (SDXL) or 7.5."""
     strength: Annotated[float, Meta(ge=0.01, le=1)] = 0.8

@@ -22,7 +22,7 @@ from config.parameters import DiffusionParameters
 _MOST_SEEDS = 2**63
 _DRAWN_SEEDS = 2**31
 """One that a client may type in again."""
-_MOST_GUIDANCE = 50.0
+_MOST_GUIDANCE = 100.0
 _WITHOUT_GUIDANCE = 1.0
 """Up to here there is none."""
 _LEAST_STRENGTH = 0.01

@@ -83,7 +83,7 @@ def test_control_tokens_in_a_prompt_are_text(folder: Path) -> None:
         ("steps", {"steps": 0}),
         ("steps", {"steps": 101}),
         ("guidance", {"guidance": -1.0}),
-        ("guidance", {"guidance": 51.0}),
+        ("guidance", {"guidance": 101.0}),
         ("negative_prompt", {"negative_prompt": "dog"}),
         ("negative_prompt", {"negative_prompt": "dog", "guidance": 1.0}),
         ("seed", {"seed": -1}),
