@@ -92,7 +92,7 @@ class DiffusionEngine(StepEngine[PaintItem]):
         ready = self._painter.ready(self._sample)
         canvas = self._painter.begin(self._sample, ready, self._sample.seed)
         self._painter.step([canvas], [self._sample.guidance])
-        encode(self._painter.pixels(canvas.latents), self._sample.format, self._sample.compression)
+        encode(self._painter.pixels(canvas.seen), self._sample.format, self._sample.compression)
 
     def add(self, job: Job, items: list[PaintItem]) -> None:
         self._left[job.id] = job.result_count
@@ -235,8 +235,7 @@ class DiffusionEngine(StepEngine[PaintItem]):
         assert canvas is not None
         row.last_turn = self._turn
         if row.takes_preview():
-            seen = canvas.latents if canvas.foreseen is None else canvas.foreseen
-            self._undecoded.append(_Undecoded(row, seen, row.previewed - 1))
+            self._undecoded.append(_Undecoded(row, canvas.seen, row.previewed - 1))
         if row.is_done:
             self._undecoded.append(_Undecoded(row, canvas.latents))
         if not row.job.stream:

@@ -22,6 +22,8 @@ from backends.torch_model import NotFinite, out_of_memory
 _KEPT_PROMPTS = 32
 _WITHOUT_GUIDANCE = 1.0
 """Up to here there is none."""
+_FORESEEN = ("pred_original_sample", "denoised")
+"""How schedulers call the finished picture as a step foretells it."""
 
 
 class Ready(Struct, frozen=True):
@@ -238,7 +240,7 @@ class Painter:
                 original = scheduler.add_noise(original, kept.noise, following)
             latents = (1 - kept.mask) * original + kept.mask * latents
         canvas.latents = latents.to(canvas.latents.dtype)
-        canvas.foreseen = getattr(moved, "pred_original_sample", None)
+        canvas.foreseen = next((getattr(moved, name) for name in _FORESEEN if hasattr(moved, name)), None)
 
     # --- pixels ------------------------------------------------------------------------------------------
 

@@ -48,7 +48,12 @@ class Canvas(Struct):
     kept: Kept | None = None
     position: int = 0
     foreseen: torch.Tensor | None = None
-    """What the latents would be at the end, by the last step."""
+    """What the latents would be at the end, by the last step; None where the scheduler does not say."""
+
+    @property
+    def seen(self) -> torch.Tensor:
+        """What can be shown of it now."""
+        return self.latents if self.foreseen is None else self.foreseen
 
 
 class Row:

@@ -18,7 +18,7 @@ from tests.diffusion_checkpoint import write_sdxl
 from tests.gateway_process import GatewayProcess
 
 # Of diffusers, which does not know NumPy's newest manners.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 Pixels = npt.NDArray[np.int16]
 SAME = 2

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -20,6 +21,7 @@ from transformers import CLIPTokenizer
 from backends.base import OutOfMemory
 from backends.diffusion import DiffusionBackend
 from backends.diffusion.engine import DiffusionEngine
+from backends.diffusion.folder import SCHEDULERS as TAKEN
 from backends.diffusion.painter import Painter
 from backends.diffusion.prompt import PromptReader
 from backends.diffusion.row import Canvas
@@ -41,7 +43,7 @@ from config.schema import ModelSpec
 from tests.diffusion_checkpoint import SCHEDULERS, write_sd15, write_sdxl
 
 # Of diffusers, which does not know NumPy's newest manners.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 Pixels = npt.NDArray[np.int16]
 Painted = dict[tuple[str, int, int], Pixels]
@@ -244,6 +246,17 @@ def test_schedulers_keep_each_picture_s_state(xl_folder: Path, tmp_path: Path, n
     made = pictures([*early[0], *early[1], *studio.outputs()])
     assert apart(made["cat", 0, -1], pixels(theirs)) <= SAME
     assert apart(made["early", 0, -1], studio.paint("early", "dog", seed=8, steps=6)) <= SAME
+
+
+def test_every_scheduler_on_the_list_paints(xl_folder: Path) -> None:
+    studio = Studio(xl_folder)
+    config = studio.painter._scheduler.config
+    for name in TAKEN:
+        studio.painter._scheduler = getattr(diffusers, name).from_config(config)
+        for steps in (1, 3):
+            studio.add("a", seed=1, steps=steps, previews=steps // 2)
+            studio.add("b", "dog", seed=2, steps=steps, guidance=0.0)
+            assert len(pictures(studio.outputs())) == 2 + steps // 2, name
 
 
 # --- in company -------------------------------------------------------------------------------------------
