@@ -7,6 +7,7 @@ beyond config.schema.
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -16,7 +17,7 @@ from msgspec import Struct
 
 from config.companions import with_sources
 from config.errors import ConfigError, unknown_key
-from config.schema import Config
+from config.schema import Config, ModelSpec
 from config.validate import validate
 
 DEFAULT_FILE = Path(__file__).with_name("default.yaml")
@@ -41,6 +42,36 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     if problems:
         raise ConfigError(problems)
     return _with_absolute_paths(config, file.resolve().parent)
+
+
+@dataclass(frozen=True)
+class ConfigFile:
+    """Where a running server's configuration comes from, and what its command line puts over it."""
+
+    path: Path | None = None
+    """None: the starter set."""
+    host: str | None = None
+    port: int | None = None
+
+    def read(self) -> Config:
+        """As it is now. Raises ConfigError with every problem found."""
+        config = load_config(self.path)
+        given = {"host": self.host, "port": self.port}
+        over = {name: value for name, value in given.items() if value is not None}
+        return msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, **over))
+
+    @property
+    def folder(self) -> Path:
+        """From which relative paths count."""
+        return (self.path or DEFAULT_FILE).resolve().parent
+
+    def state(self) -> tuple[int, int, int] | None:
+        """Something that changes when the file does; None: it is not there."""
+        try:
+            found = (self.path or DEFAULT_FILE).stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def cache_dir(config: Config) -> Path:
@@ -115,14 +146,9 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
 
     replace = msgspec.structs.replace
     paths, auth = config.paths, config.auth
-
-    def source(text: str) -> str:
-        return text if text.startswith(("hf:", "pypi:")) else absolute(text)
-
-    models = [with_sources(replace(model, source=source(model.source)), source) for model in config.models]
     return replace(
         config,
-        models=models,
+        models=[with_absolute_sources(model, base) for model in config.models],
         auth=replace(auth, keys_file=auth.keys_file and absolute(auth.keys_file)),
         paths=replace(
             paths,
@@ -131,6 +157,15 @@ def _with_absolute_paths(config: Config, base: Path) -> Config:
             spool_dir=paths.spool_dir and absolute(paths.spool_dir),
         ),
     )
+
+
+def with_absolute_sources(model: ModelSpec, base: Path) -> ModelSpec:
+    """The model with its own source and those of its companions counted from `base`."""
+
+    def source(text: str) -> str:
+        return text if text.startswith(("hf:", "pypi:")) else str(base / Path(text).expanduser())
+
+    return with_sources(msgspec.structs.replace(model, source=source(model.source)), source)
 
 
 # --- the environment ----------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ class ServerConfig(Settings, frozen=True, kw_only=True):
     public_url: Annotated[str, Meta(pattern=r"^https?://[^\s?#]+$")] | None = None
     """Address by which clients reach it through a proxy, `https://host[/path]`, for links in answers;
     default: what the request's Host says, and `X-Forwarded-Proto` of a proxy on this machine."""
+    watch_config_s: Seconds = 0.0
+    """The configuration file is looked at this often, and read anew where it has changed; 0: never."""
 
 
 class AuthConfig(Settings, frozen=True, kw_only=True):

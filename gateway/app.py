@@ -6,7 +6,8 @@ from litestar import Litestar
 
 from config.schema import Config
 from gateway.engine.engine import Engine
-from gateway.http.auth import KeyGuard, public_paths
+from gateway.http.admin import admin_routes
+from gateway.http.auth import KeyGuard, admin_paths, public_paths
 from gateway.http.chat import chat_route
 from gateway.http.completions import completion_route
 from gateway.http.cortex import cortex_chat_route
@@ -22,23 +23,31 @@ from gateway.http.openapi.routes import openapi_routes
 from gateway.http.page import page_routes, swagger_ui_routes
 from gateway.http.picture_files import PictureFiles
 from gateway.http.realtime import realtime_route
+from gateway.http.router import router_routes
 from gateway.http.services import Services
 from gateway.http.speech import speech_routes
 from gateway.http.tokens import token_routes
 from gateway.http.transcription import transcription_routes
 from gateway.http.vision import vision_routes
 from gateway.keys import KeyRing
+from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
 
 
 def create_app(
-    config: Config, engine: Engine, metrics: Metrics, keys: KeyRing, spool: Path | None = None
+    config: Config,
+    engine: Engine,
+    metrics: Metrics,
+    keys: KeyRing,
+    *,
+    reloader: Reloader,
+    spool: Path | None = None,
 ) -> Litestar:
     """The whole HTTP side. The engine is started and stopped by whoever made it.
 
     `spool`: the folder for uploads; None: the system's for temporary files.
     """
-    services = Services(config, engine, metrics, keys, spool, PictureFiles(config, spool))
+    services = Services(config, engine, metrics, keys, reloader, spool, PictureFiles(config, spool))
     app = Litestar(
         [
             chat_route(services),
@@ -54,6 +63,8 @@ def create_app(
             realtime_route(services),
             *token_routes(services),
             *model_routes(services),
+            *router_routes(services),
+            *admin_routes(services),
             *health_routes(services),
             *openapi_routes(services),
             *page_routes(),
@@ -64,5 +75,6 @@ def create_app(
         logging_config=None,
         debug=False,
     )
-    app.asgi_handler = Front(app.asgi_handler, config, KeyGuard(keys, public_paths(app)), metrics)
+    guard = KeyGuard(keys, public_paths(app), admin_paths(app))
+    app.asgi_handler = Front(app.asgi_handler, config, guard, metrics)
     return app

@@ -14,7 +14,7 @@ import yaml
 
 from config.companions import files
 from config.errors import ConfigError
-from config.load import cache_dir, keys_file, load_config
+from config.load import ConfigFile, cache_dir, keys_file, load_config
 from config.published import schema_text
 from config.schema import Config, ModelSpec
 from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyRing, KeysError
@@ -58,13 +58,8 @@ def _complain(*lines: str) -> None:
 def _serve(arguments: argparse.Namespace) -> int:
     from gateway.server import serve
 
-    config = _config(arguments)
-    server = config.server
-    if arguments.host is not None:
-        server = msgspec.structs.replace(server, host=arguments.host)
-    if arguments.port is not None:
-        server = msgspec.structs.replace(server, port=arguments.port)
-    return serve(msgspec.structs.replace(config, server=server))
+    file = ConfigFile(arguments.config, arguments.host, arguments.port)
+    return serve(file.read(), file)
 
 
 def _models(arguments: argparse.Namespace) -> int:

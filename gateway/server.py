@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from config.load import cache_dir, keys_file, spool_dir
+from config.load import ConfigFile, cache_dir, keys_file, spool_dir
 from config.schema import Config
 from gateway.http.hosts import is_loopback
 from gateway.keys import KeyRing
@@ -41,7 +41,7 @@ class StartError(Exception):
     """The gateway cannot start; the message says why and what to do."""
 
 
-def serve(config: Config) -> int:
+def serve(config: Config, file: ConfigFile) -> int:
     """Run until told to stop; the exit status."""
     configure_logging(config.log)
     try:
@@ -55,7 +55,7 @@ def serve(config: Config) -> int:
     import uvloop
 
     with sock, contextlib.closing(spool):
-        status: int = uvloop.run(_run(config, keys, sock, spool))
+        status: int = uvloop.run(_run(config, file, keys, sock, spool))
     return status
 
 
@@ -95,12 +95,13 @@ def _open_spool(config: Config) -> Spool:
         ) from None
 
 
-async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool) -> int:
+async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.socket, spool: Spool) -> int:
     # Imported late, so that a port in use is reported at once.
     import uvicorn
 
     from gateway.app import create_app
     from gateway.engine.engine import Engine
+    from gateway.reloading import Reloader
     from gateway.telemetry.metrics import Metrics
     from gateway.weights.store import WeightsStore
 
@@ -114,7 +115,8 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool)
     metrics = Metrics()
     cache = cache_dir(config)
     engine = Engine(config, WeightsStore(cache), metrics, cache, spool.folder)
-    app = create_app(config, engine, metrics, keys, spool.folder)
+    reloader = Reloader(file, config, engine, metrics)
+    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool.folder)
     server = Server(
         uvicorn.Config(
             app,
@@ -133,6 +135,9 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool)
         )
     )
     shutdown = _Shutdown(config, engine, server, spool)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
+    watch = config.server.watch_config_s
+    watching = asyncio.create_task(reloader.watch(watch), name="watch") if watch else None
     await engine.start()
     gc.collect()
     gc.freeze()
@@ -141,6 +146,8 @@ async def _run(config: Config, keys: KeyRing, sock: socket.socket, spool: Spool)
         await server.serve(sockets=[sock])
         return shutdown.status
     finally:
+        if watching is not None:
+            watching.cancel()
         await engine.stop()
 
 

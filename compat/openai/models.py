@@ -6,6 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from compat.openai.answers import encode
+from compat.router import RouterState
 
 
 class ModelCard(Struct, frozen=True, kw_only=True):
@@ -15,6 +16,8 @@ class ModelCard(Struct, frozen=True, kw_only=True):
     owned_by: str = "llm-cortex"
     aliases: list[str] = []
     tasks: list[str] = []
+    status: RouterState | None = None
+    """The state in the words of llama-server's router."""
     state: str = ""
     """What its workers are doing: cold, starting, ready, failed …"""
     error: str = ""

@@ -57,13 +57,14 @@ class ModelEvent(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Watcher:
-    """Iterate over it; it ends when it has fallen behind."""
+    """It ends when it has fallen behind, or nothing more will happen."""
 
     def __init__(self, bulletin: "Bulletin", first: list[ModelEvent]) -> None:
         self._bulletin = bulletin
         self._unread = deque(first)
         self._news = asyncio.Event()
         self.behind = False
+        self._over = False
 
     def __enter__(self) -> "Watcher":
         return self
@@ -75,14 +76,18 @@ class Watcher:
 
     def push(self, event: ModelEvent) -> None:
         if len(self._unread) >= MOST_UNREAD:
-            self.behind = True
-        else:
+            self.behind = self._over = True
+        elif not self._over:
             self._unread.append(event)
         self._news.set()
 
+    def end(self) -> None:
+        self._over = True
+        self._news.set()
+
     async def next(self) -> list[ModelEvent]:
-        """What has happened since; empty once it has fallen behind and all that was kept is read."""
-        while not self._unread and not self.behind:
+        """What has happened since; empty once it is over and all that was kept is read."""
+        while not self._unread and not self._over:
             self._news.clear()
             await self._news.wait()
         taken = list(self._unread)
@@ -102,6 +107,11 @@ class Bulletin:
 
     def leave(self, watcher: Watcher) -> None:
         self._watchers.discard(watcher)
+
+    def close(self) -> None:
+        """Nothing more will happen."""
+        for watcher in self._watchers:
+            watcher.end()
 
     def publish(self, event: ModelEvent) -> None:
         for watcher in self._watchers:

@@ -95,6 +95,8 @@ class Engine:
                 await self._idle.wait()
         except TimeoutError:
             return False
+        finally:
+            self._reporter.bulletin.close()
         return True
 
     def fail_open_jobs(self, error: GatewayError) -> None:

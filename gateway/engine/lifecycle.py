@@ -74,45 +74,50 @@ class Lifecycle:
         timeout_s = self._timeouts.drain_s + self._timeouts.stop_s if wait else 0.0
         return await self.changes.until(lambda: not workers & self._fleet.workers.keys(), timeout_s)
 
-    async def swap(
-        self,
-        spec: ModelSpec,
-        strategy: Strategy = "alongside",
-        *,
-        only_if_loaded: bool = False,
-        description: Description | None = None,
-        version: int | None = None,
-    ) -> None:
+    async def swap(self, spec: ModelSpec, strategy: Strategy = "alongside") -> None:
         """Put a new version in the place of the one that serves; returns when it does.
 
-        Raises why it does not: the one that served then goes on. A caller that has had `version` described
-        already says so.
+        Raises why it does not: the one that served then goes on.
         """
-        if version is None:
-            version = self._registry.next_version(spec.name)
-        key = spec.name, version
-        try:
-            if description is None:
-                description = await self._describer.describe(spec, version)
-            done = self._swaps[key] = asyncio.get_running_loop().create_future()
-            self._post(events.SwapAsked(spec, version, description, strategy, only_if_loaded))
-            await asyncio.shield(done)
-        finally:
-            self._swaps.pop(key, None)
-            if self._registry.version(spec.name) != version and key not in self._fleet.versions:
-                self._describer.forget(key)
+        version, description = await self.describe_next(spec)
+        await self.swap_described(spec, version, description, strategy)
 
     async def reload(self, name: str, strategy: Strategy = "alongside") -> None:
         """Swap it with itself: its weights are read anew."""
         await self.swap(self._registry.specs[name], strategy)
 
+    async def describe_next(self, spec: ModelSpec) -> tuple[int, Description]:
+        """Number and description of a version that is to come. Raises why it cannot be served."""
+        version = self._registry.next_version(spec.name)
+        return version, await self._describer.describe(spec, version)
+
+    async def swap_described(
+        self,
+        spec: ModelSpec,
+        version: int,
+        description: Description,
+        strategy: Strategy,
+        *,
+        only_if_loaded: bool = False,
+    ) -> None:
+        """As `swap`, for a version that is described. `only_if_loaded`: a cold model stays cold."""
+        key = spec.name, version
+        done = self._swaps[key] = asyncio.get_running_loop().create_future()
+        self._post(events.SwapAsked(spec, version, description, strategy, only_if_loaded))
+        try:
+            await asyncio.shield(done)
+        finally:
+            del self._swaps[key]
+            if key not in self._fleet.versions:
+                self._describer.forget(key)
+
     # --- which models there are -----------------------------------------------------------------------
 
-    def add(self, spec: ModelSpec) -> None:
+    def add(self, spec: ModelSpec, version: int, description: Description) -> None:
         """Serve one more; its name and aliases must be free."""
-        version = self._registry.next_version(spec.name)
         self._registry.put(spec, version)
         self._post(events.ModelAdded(spec, version))
+        self._post(events.ModelDescribed(spec.name, description))
 
     def change(self, spec: ModelSpec) -> None:
         """Change settings of a served model that its workers do not know."""

@@ -15,6 +15,7 @@ from compat.openai.models import (
     render_model,
     render_models,
 )
+from compat.router import router_state
 from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
 from gateway.engine.status import ModelStatus
@@ -24,7 +25,7 @@ from gateway.http.services import Services
 
 
 def model_routes(services: Services) -> list[HTTPRouteHandler]:
-    @get("/v1/models", opt=documented(summary="What is served", tag="models", answer=ModelCards))
+    @get(["/v1/models", "/models"], opt=documented(summary="What is served", tag="models", answer=ModelCards))
     async def list_models() -> ASGIApp:
         cards = [_card(status, status.description) for status in services.engine.models()]
         return Answer(render_models(cards))
@@ -70,6 +71,7 @@ def _card(status: ModelStatus, description: Description | None) -> ModelCard:
         created=status.created,
         aliases=spec.aliases,
         tasks=list(spec.tasks),
+        status=router_state(status.state),
         state=status.state,
         error=status.error,
         note=spec.note or "",

@@ -20,6 +20,7 @@ from gateway.engine.stream import JobStream
 from gateway.http.auth import caller
 from gateway.http.picture_files import PictureFiles
 from gateway.keys import KeyRing
+from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
 
 
@@ -29,6 +30,7 @@ class Services:
     engine: Engine
     metrics: Metrics
     keys: KeyRing
+    reloader: Reloader
     spool: Path | None
     """Where uploads are kept while their requests last; None: the system's folder for temporary files."""
     pictures: PictureFiles

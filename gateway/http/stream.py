@@ -48,7 +48,7 @@ class _Nothing(ServerSentEvent):
         return b""
 
 
-class _Response(EventSourceResponse):
+class QuietResponse(EventSourceResponse):
     """Asks for a deadline only where a send may have to wait: entering one costs as much as the send itself.
 
     A server takes a piece at once as long as its client has taken all before it.
@@ -83,7 +83,7 @@ class EventStream:
         """Since a keep-alive was last asked for."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = _Response(
+        response = QuietResponse(
             self._events(),
             sep="\n",
             ping=self._timeouts.keepalive_s,

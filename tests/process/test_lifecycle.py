@@ -168,7 +168,8 @@ async def test_many_swaps_under_load_fail_nothing_and_keep_nothing(tmp_path: Pat
 
 async def test_models_come_and_go(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model()) as engine:
-        engine.life.add(fake_model("more", tokens=1))
+        more = fake_model("more", tokens=1)
+        engine.life.add(more, *await engine.life.describe_next(more))
         stream = await submit(engine, "x", model="more", stream=True)
         engine.life.remove("more")
         assert await read(stream) == "w0 "

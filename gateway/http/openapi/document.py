@@ -28,6 +28,7 @@ _TAGS = {
     "vision": "Captions of pictures, and pictures weighed against labels.",
     "images": "Pictures from texts, and from pictures and texts.",
     "models": "What is served, and what it can do.",
+    "admin": "Models loaded, unloaded, swapped, added and removed; needs a key with the scope `admin`.",
     "server": "Health, metrics and this document.",
 }
 _ALWAYS = (400, 403, 500, 503)

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 OPERATION = "operation"
 """Key of `opt`."""
 
-Tag = Literal["generate", "embed", "tokens", "audio", "vision", "images", "models", "server"]
+Tag = Literal["generate", "embed", "tokens", "audio", "images", "vision", "models", "admin", "server"]
 Shape = Any
 """A type that msgspec knows, or a tuple of them: one of these."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType
 
 from compat import tokens
+from compat.cortex.admin import SwapRequest
 from compat.cortex.chat import CortexEnd
 from compat.openai import chat, images, messages
 from compat.openai.answers import Usage
@@ -151,6 +152,7 @@ RAW_FIELDS: dict[tuple[type[Struct], str], tuple[Any, ...]] = {
     (CompletionRequest, "prompt"): TEXTS_OR_TOKENS,
     (EmbeddingRequest, "input"): (*TEXTS_OR_TOKENS, EmbeddingPart, list[str | EmbeddingPart]),
     (SpeechRequest, "voice"): (str, VoiceId),
+    (SwapRequest, "changes"): (JsonObject,),
     (TokenizeRequest, "tools"): (list[FunctionTool],),
     (TokenizeRequest, "chat_template_kwargs"): (JsonObject,),
     (ChatChoice, "logprobs"): (ChatLogprobs,),

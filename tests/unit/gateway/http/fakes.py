@@ -41,13 +41,16 @@ from backends.protocol import (
     TranscriptSegment,
     TranscriptWord,
 )
+from config.load import ConfigFile
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
 from gateway.app import create_app
+from gateway.engine.bulletin import Bulletin, ModelEvent, Watcher
 from gateway.engine.errors import GatewayError
 from gateway.engine.registry import Registry
-from gateway.engine.status import ModelStatus
+from gateway.engine.status import ModelStatus, WorkerStatus
 from gateway.engine.stream import JobStream
 from gateway.keys import KeyRing
+from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
 
 Script = Callable[[Job, JobStream], None]
@@ -183,6 +186,52 @@ def _bytes(blob: Blob) -> bytes:
     return Path(blob.path).read_bytes()
 
 
+class FakeLife:
+    """The lifecycle's face; records what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.error: GatewayError | None = None
+        self.unloaded = True
+
+    def _note(self, *asked: Any) -> None:
+        self.asked.append(asked)
+        if self.error is not None:
+            raise self.error
+
+    async def load(self, name: str, *, pinned: bool | None = None, wait: bool = True) -> None:
+        self._note("load", name, pinned, wait)
+
+    async def unload(self, name: str, *, force: bool = False, wait: bool = True) -> bool:
+        self._note("unload", name, force, wait)
+        return self.unloaded
+
+    async def swap(self, spec: ModelSpec, strategy: str) -> None:
+        self._note("swap", spec, strategy)
+
+    async def reload(self, name: str, strategy: str) -> None:
+        self._note("reload", name, strategy)
+
+    async def describe_next(self, spec: ModelSpec) -> tuple[int, Description]:
+        self._note("describe", spec)
+        return 2, CHAT_DESCRIPTION
+
+    async def swap_described(self, spec: ModelSpec, *how: Any, only_if_loaded: bool) -> None:
+        self._note("swap", spec, how[-1])
+
+    async def preload(self, names: list[str]) -> None:
+        self._note("preload", names)
+
+    def add(self, spec: ModelSpec, version: int, description: Description) -> None:
+        self._note("add", spec.name, version)
+
+    def change(self, spec: ModelSpec) -> None:
+        self._note("change", spec)
+
+    def remove(self, name: str) -> None:
+        self._note("remove", name)
+
+
 class FakeEngine:
     """The engine's face to the HTTP side; records jobs and aborts."""
 
@@ -201,6 +250,8 @@ class FakeEngine:
         self.ready = True
         self.draining = False
         self._registry = Registry(specs)
+        self.life = FakeLife()
+        self.bulletin = Bulletin()
 
     def resolve(self, name: str) -> ModelSpec:
         return self._registry.resolve(name)
@@ -241,7 +292,14 @@ class FakeEngine:
         return [self.model(spec.name) for spec in self.specs]
 
     def model(self, name: str, *, measure: bool = False) -> ModelStatus:
-        return ModelStatus(self._registry.specs[name], "ready", None, "", 1_700_000_000, [])
+        spec = self._registry.specs.get(name) or ModelSpec(name=name, backend="fake", tasks=[], source="x")
+        worker = WorkerStatus(1, 4711, "ready", "cpu")
+        return ModelStatus(spec, "ready", None, "", 1_700_000_000, [worker])
+
+    def watch(self) -> Watcher:
+        return self.bulletin.watch(
+            [ModelEvent(event="state", model=CHAT.name, version=1, state="ready", at=1.0)]
+        )
 
 
 class Site:
@@ -282,7 +340,10 @@ def make_site(
     engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
     spool = keys_path.with_name("spool")
     spool.mkdir(exist_ok=True)
-    app = create_app(config, engine, metrics, keys, spool)  # type: ignore[arg-type]  # it has the engine's face
+    keys_path.with_name("config.yaml").write_bytes(msgspec.yaml.encode({"models": config.models}))
+    file = ConfigFile(keys_path.with_name("config.yaml"))
+    reloader = Reloader(file, config, engine, metrics)  # type: ignore[arg-type]  # it has the engine's face
+    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool)  # type: ignore[arg-type]
     return Site(app, engine, keys, metrics, spool)
 
 

@@ -1,0 +1,33 @@
+"""One more model for a configuration that is in use: checked as if it stood in the file.
+
+Must not read files.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from config.errors import ConfigError
+from config.load import with_absolute_sources
+from config.schema import Config, ModelSpec
+from config.validate import validate
+
+
+def model_from(tree: Any, others: Sequence[ModelSpec], config: Config, base: Path) -> ModelSpec:
+    """The model of these settings, beside `others`; relative paths count from `base`.
+
+    Raises ConfigError with every fault, each with its path inside the model.
+    """
+    here = f"models[{len(others)}]"
+    whole = {
+        "devices": msgspec.to_builtins(config.devices),
+        "models": [*msgspec.to_builtins(others), tree],
+    }
+    try:
+        spec = validate(whole).models[-1]
+    except ConfigError as error:
+        problems = [problem.removeprefix(here).removeprefix(".") for problem in error.problems]
+        raise ConfigError(problems) from None
+    return with_absolute_sources(spec, base)
