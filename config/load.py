@@ -84,6 +84,18 @@ def data_dir(config: Config) -> Path:
     return _directory(config.paths.data_dir, "XDG_DATA_HOME", ".local/share")
 
 
+def server_url(config: Config) -> str:
+    """Where commands look for a running server: LLM_CORTEX_URL, else where this configuration has one."""
+    host = config.server.host
+    shown = f"[{host}]" if ":" in host else host
+    return os.environ.get("LLM_CORTEX_URL") or f"http://{shown}:{config.server.port}"
+
+
+def api_key() -> str:
+    """What commands send to a running server: LLM_CORTEX_API_KEY; empty: nothing."""
+    return os.environ.get("LLM_CORTEX_API_KEY", "")
+
+
 def spool_dir(config: Config) -> Path:
     """Where uploads and temporary files of workers go."""
     return Path(config.paths.spool_dir or tempfile.gettempdir())

@@ -7,6 +7,7 @@ command line in 2; only a bug shows a traceback. Must import heavy modules insid
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,7 @@ from config.errors import ConfigError
 from config.load import ConfigFile, cache_dir, keys_file, load_config
 from config.published import schema_text
 from config.schema import Config, ModelSpec
+from gateway.admin_commands import ServerError, add_config_reload, add_model_commands
 from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyRing, KeysError
 from gateway.weights.errors import WeightsCorrupt, WeightsError, WeightsMissing
 from gateway.weights.source import parse
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(arguments)
     except ConfigError as error:
         _complain(*error.problems)
-    except (KeysError, UsageError, WeightsError) as error:
+    except (KeysError, ServerError, UsageError, WeightsError) as error:
         _complain(str(error))
     except BrokenPipeError:  # `llm-cortex models | head`
         sys.stderr.close()
@@ -210,8 +212,9 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=_port, help="port instead of the configured one")
 
     models = _add(commands, "models", _models, "what is configured and what of it is on disk")
-    verify = models.add_subparsers(metavar="verify")
-    _names_argument(_add(verify, "verify", _models_verify, "check every file's SHA-256"))
+    of_models = models.add_subparsers(metavar="what")
+    _names_argument(_add(of_models, "verify", _models_verify, "check every file's SHA-256", inner=True))
+    add_model_commands(partial(_add, of_models, inner=True))
 
     pull = _add(commands, "pull", _pull, "fetch weights and print where they are")
     _names_argument(pull)
@@ -228,6 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     _add(config, "show", _config_show, "all settings as they count now")
     _add(config, "check", _config_check, "find what is wrong with the file and the environment")
     _add(config, "schema", _config_schema, "JSON schema of the file")
+    add_config_reload(partial(_add, config))
 
     keys = commands.add_parser("keys", help="API keys").add_subparsers(required=True, metavar="what")
     create = _add(keys, "create", _keys_create, "make a key and show it once")
@@ -243,10 +247,12 @@ def _add(
     name: str,
     command: Callable[[argparse.Namespace], int],
     text: str,
+    *,
+    inner: bool = False,
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
     # SUPPRESS: a command inside a command must not undo what was given before it.
-    default = None if name != "verify" else argparse.SUPPRESS
+    default = argparse.SUPPRESS if inner else None
     parser.add_argument(
         "--config", type=Path, default=default, metavar="FILE", help="default: the starter models"
     )

@@ -269,6 +269,7 @@ def _shown_model(status: ModelStatus) -> AdminModel:
         waiting=status.waiting,
         idle_s=status.idle_s,
         error=status.error,
+        settings=msgspec.to_builtins(spec),
         workers=[AdminWorker(**msgspec.structs.asdict(worker)) for worker in status.workers],
     )
 

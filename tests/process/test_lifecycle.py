@@ -92,8 +92,8 @@ async def test_over_budget_is_said_at_once(tmp_path: Path) -> None:
 async def test_an_idle_model_frees_its_memory(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(), timeouts={"idle_ttl_s": 0.3}) as engine:
         await ready_pid(engine)
-        await until(lambda: not family())
-        assert state(engine) == "cold"
+        await until(lambda: state(engine) == "cold")
+        assert not family()
         assert await read(await submit(engine, "@tokens:1")) == "w0 "
 
 
@@ -184,7 +184,7 @@ async def test_watchers_hear_what_happens(tmp_path: Path) -> None:
             await engine.life.load("fake")
             await engine.life.swap(fake_model(tokens=1))
             await engine.life.unload("fake")
-            await until(lambda: not family())
+            await until(lambda: state(engine) == "cold")
             heard = await watcher.next()
     told = [event.event for event in heard]
     assert told[:5] == ["state", "loading", "progress", "progress", "ready"]

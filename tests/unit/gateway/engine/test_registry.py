@@ -24,3 +24,18 @@ def test_unknown_names_are_shown_short() -> None:
         Registry([SPEC]).resolve("x" * 5000)
     assert caught.value.param == "model"
     assert len(caught.value.message) < 250
+
+
+def test_versions_count_up_even_over_a_removal() -> None:
+    registry = Registry([SPEC])
+    assert registry.version("real") == 1
+    assert registry.next_version("real") == 2
+    other = ModelSpec(name="real", backend="fake", tasks=["generate"], source="y", aliases=["gpt-5"])
+    registry.put(other, 2)
+    assert registry.resolve("gpt-5") is other
+    assert registry.version("real") == 2
+    with pytest.raises(ModelNotFound):
+        registry.resolve("gpt-4o")
+    registry.remove("real")
+    assert registry.version("real") == 0
+    assert registry.next_version("real") == 3

@@ -337,11 +337,12 @@ def make_site(
         timeouts=timeouts or TimeoutsConfig(),
         models=[CHAT, EMBED, AUDIO, VISION, PAINTER],
     )
+    keys_path.with_name("config.yaml").write_bytes(msgspec.yaml.encode({"models": config.models}))
+    file = ConfigFile(keys_path.with_name("config.yaml"))
+    config = msgspec.structs.replace(config, models=file.read().models)  # their paths are absolute
     engine, metrics, keys = FakeEngine(config.models, script), Metrics(), KeyRing.open(keys_path)
     spool = keys_path.with_name("spool")
     spool.mkdir(exist_ok=True)
-    keys_path.with_name("config.yaml").write_bytes(msgspec.yaml.encode({"models": config.models}))
-    file = ConfigFile(keys_path.with_name("config.yaml"))
     reloader = Reloader(file, config, engine, metrics)  # type: ignore[arg-type]  # it has the engine's face
     app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool)  # type: ignore[arg-type]
     return Site(app, engine, keys, metrics, spool)
