@@ -110,7 +110,9 @@ class LlamaCppBackend(Backend[PreparedPrompt]):
         else:
             from backends.llama_cpp.load import load_engine
 
-            self._engine = load_engine(self.spec, self.parameters, self.weights, device, self.projector)
+            self._engine = load_engine(
+                self.spec, self.parameters, self.weights, device, self.projector, report=self.report
+            )
         return self._engine
 
     def unload(self) -> None:

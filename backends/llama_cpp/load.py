@@ -1,6 +1,6 @@
 """Loads the weights and makes the engine: device, context size and threads are decided here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -19,6 +19,7 @@ from backends.llama_cpp.engine import LlamaEngine
 from backends.llama_cpp.guide import Guide, GuideMaker
 from backends.llama_cpp.library import C
 from backends.llama_cpp.model import Context, Model, Vocabulary, open_model
+from backends.llama_cpp.progress import progress_callback
 from backends.llama_cpp.projector import Projector
 from backends.llama_cpp.sampling import check_defaults
 from backends.llama_cpp.saved_states import SavedStates
@@ -42,11 +43,21 @@ _LOAD_MODES = {
 
 
 def load_engine(
-    spec: ModelSpec, parameters: LlamaCppParameters, path: Path, device: str, projector: Path | None = None
+    spec: ModelSpec,
+    parameters: LlamaCppParameters,
+    path: Path,
+    device: str,
+    projector: Path | None = None,
+    *,
+    report: Callable[[float], None] = lambda fraction: None,
 ) -> LlamaEngine:
-    """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
+    """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit.
+
+    `report` hears how much of the file is read, 0 to 1.
+    """
     check_defaults(spec.defaults)
-    model = open_model(path, **model_settings(spec, parameters, device))
+    progress = progress_callback(report)
+    model = open_model(path, **model_settings(spec, parameters, device), progress_callback=progress)
     if C.llama_model_has_encoder(model.handle) or not C.llama_model_has_decoder(model.handle):
         model.close()
         raise ValueError(f"{spec.name}: only decoder-only models are served")
