@@ -22,6 +22,13 @@ export async function listModels() {
   return (await response.json()).data;
 }
 
+/** Ask for a model to be loaded or unloaded (`action`); its state tells what comes of it. */
+export async function askForModel(action, model) {
+  const body = JSON.stringify({ model, wait: false });
+  const headers = { "content-type": "application/json" };
+  await request(`admin/models/${action}`, { method: "POST", headers, body });
+}
+
 /**
  * One chat answer as it comes: {text}, then {finish} and {usage}. Throws ApiError, AbortError where
  * `signal` stops it, and TypeError where the server is out of reach.

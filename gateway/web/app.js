@@ -1,9 +1,9 @@
 // Ties the page together: the composer, the stop button, the key, and the look at the models every few
 // seconds.
 
-import { ApiError, hasKey, listModels, rememberKey, streamChat } from "./api.js";
+import { ApiError, askForModel, hasKey, listModels, rememberKey, streamChat } from "./api.js";
 import * as conversation from "./conversation.js";
-import { chosenModel, showModels } from "./models.js";
+import { chosenModel, onModelAction, showModels } from "./models.js";
 
 const REFRESH_MS = 4000;
 
@@ -38,6 +38,15 @@ keyForm.addEventListener("submit", (event) => {
   event.preventDefault();
   rememberKey(byId("api-key").value.trim());
   refresh();
+});
+
+onModelAction(async (action, model) => {
+  try {
+    await askForModel(action, model);
+  } catch (error) {
+    throw told(error);
+  }
+  await refresh();
 });
 
 async function ask() {

@@ -4,11 +4,34 @@ const picker = document.getElementById("model");
 const note = document.getElementById("model-note");
 const list = document.getElementById("models");
 
+const ACTIONS = { cold: "load", failed: "load", ready: "unload", starting: "unload" };
+const LABELS = { load: "Load", unload: "Unload" };
+
 let known = [];
+let said = {}; // by model: why the last request for it was refused
+let handle = async () => {};
 
 picker.addEventListener("change", showNote);
 
 export const chosenModel = () => picker.value;
+
+/** `handler(action, model)` loads or unloads a model, and throws what a person should read. */
+export function onModelAction(handler) {
+  handle = handler;
+}
+
+list.addEventListener("click", async (event) => {
+  const { action, model } = event.target.dataset;
+  if (!action) return;
+  event.target.disabled = true;
+  delete said[model];
+  try {
+    await handle(action, model);
+  } catch (error) {
+    said[model] = error.message;
+  }
+  list.replaceChildren(...known.map(row));
+});
 
 /** Show `models` (items of /v1/models) and keep the choice if it is still there. */
 export function showModels(models) {
@@ -38,9 +61,22 @@ function row(model) {
     state.dataset.state = model.state;
     head.append(state);
   }
-  item.append(head, element("p", "help", facts(model)));
-  if (model.error) item.append(element("p", "error", model.error));
+  const about = element("div", "model-head", "");
+  about.append(element("p", "help", facts(model)));
+  if (ACTIONS[model.state]) about.append(actionButton(ACTIONS[model.state], model.id));
+  item.append(head, about);
+  const error = said[model.id] || model.error;
+  if (error) item.append(element("p", "error", error));
   return item;
+}
+
+function actionButton(action, model) {
+  const button = element("button", "quiet", LABELS[action]);
+  button.type = "button";
+  button.dataset.action = action;
+  button.dataset.model = model;
+  button.setAttribute("aria-label", `${LABELS[action]} ${model}`);
+  return button;
 }
 
 function facts(model) {

@@ -90,6 +90,15 @@ def test_models_are_listed_with_state_and_error(page: Page) -> None:
     expect(broken.locator(".error")).to_contain_text("broken as scripted")
 
 
+def test_a_model_is_unloaded_and_loaded_again(page: Page) -> None:
+    row = page.locator("#models li").filter(has_text="scripted").first
+    expect(row.locator(".state")).to_have_text("ready")
+    row.get_by_role("button", name="Unload scripted").click()
+    expect(row.locator(".state")).to_have_text("cold", timeout=15_000)
+    row.get_by_role("button", name="Load scripted").click()
+    expect(row.locator(".state")).to_have_text("ready", timeout=15_000)
+
+
 def test_a_refusal_is_shown_in_the_conversation(page: Page) -> None:
     answer = ask(page, "broken", "Hello?")
     alert = answer.get_by_role("alert")
