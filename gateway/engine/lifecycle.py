@@ -61,7 +61,8 @@ class Lifecycle:
             raise errors.ModelNotFound(f"{name} was removed while it was loaded.", param="model")
         if self._fleet.draining:
             raise errors.Draining("The server is shutting down.", retry_after_s=5)
-        if model.state(time.monotonic()) == "failed" and model.error is not None:
+        failed = model.state(time.monotonic()) == "failed" or isinstance(model.error, errors.NoRoom)
+        if failed and model.error is not None and not model.ready_workers():
             raise model.error
         if not model.wanted and not model.ready_workers():
             raise errors.ModelUnloaded(f"{name} was unloaded while it was loaded.", retry_after_s=1)

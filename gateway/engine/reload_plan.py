@@ -8,7 +8,18 @@ from msgspec import Struct
 from config.schema import Config, ModelSpec
 
 AT_ONCE = frozenset(
-    {"aliases", "note", "licence", "preload", "pinned", "idle_ttl_s", "replicas", "max_sessions"}
+    {
+        "aliases",
+        "note",
+        "licence",
+        "preload",
+        "pinned",
+        "idle_ttl_s",
+        "replicas",
+        "max_sessions",
+        "exclusive_group",
+        "exclusive_device",
+    }
 )
 """Settings of a model that its workers do not know: they count without another worker."""
 

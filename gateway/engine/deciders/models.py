@@ -31,6 +31,7 @@ def want_model(fleet: Fleet, event: ModelWanted, now: float) -> list[Command]:
         model.pinned = event.pinned
     if event.at_once:  # a person asks: do not wait until a failure is forgotten
         model.retry_at = model.failed_until = 0.0
+        model.error = None
     for worker in model.ready_workers():
         watch_idleness(fleet, worker, now)
     return advance(fleet, model, now)

@@ -60,8 +60,8 @@ def _no_room(fleet: Fleet, model: Model, verdict: NoRoomFor, now: float) -> list
         return []  # one more replica is no reason to hold up others
     if verdict.ever:
         return wait_for_busy(fleet, model, verdict, now)
-    error = no_room(model, verdict)
+    model.error = error = no_room(model, verdict)
     if not verdict.held:
-        model.error, model.failed_until = error, now + FAILED_COOL_DOWN_S
+        model.failed_until = now + FAILED_COOL_DOWN_S
     ended = end_wait(fleet, model.key, now)
     return [*ended, *fail_queue(fleet, model, error, now)]
