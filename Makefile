@@ -1,5 +1,6 @@
 # make run          install what is missing, fetch the starter models, serve on http://127.0.0.1:8000
 # make test         everything that CI checks; make check: the quick part, under a minute
+# make faults       the fault table, whole, with its figures; ROWS="1 9 24" for some of it
 #
 # PORT=9000  CONFIG=my.yaml  PYTHON=/path/to/python3.11  ACCELERATOR=auto|cpu|cuda|metal|vulkan
 
@@ -9,6 +10,8 @@ ACCELERATOR ?= auto
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
 CLIENTS ?=
+ROWS ?=
+FAULTS_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '1,4s/^# \{0,1\}//p' Makefile
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
 
 run: $(INSTALLED)
 	@$(BIN)/llm-cortex pull --all $(CONFIG_FLAG) >/dev/null
@@ -86,6 +89,12 @@ schema-suite: $(INSTALLED_DEV)
 clients: $(INSTALLED_DEV)
 	@$(BIN)/llm-cortex pull --all >/dev/null
 	$(BIN)/python -m tests.clients.run $(CLIENTS)
+
+# What must happen when things break: make faults, make faults ROWS="1 9 24", make faults FAULTS_ARGS=--quick
+.PHONY: faults
+faults: $(INSTALLED_DEV)
+	@$(BIN)/llm-cortex pull --all >/dev/null
+	@$(BIN)/python -m tests.faults $(FAULTS_ARGS) $(ROWS)
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer

@@ -5,6 +5,7 @@ job alone:
 
     @tokens:N  @slow:MS         how many outputs, milliseconds a step
     @die:N  @hang:N  @spin:N    after N outputs exit, sleep for ever, or loop for ever
+    @deadlock:N                 after N outputs wait for a lock that is never freed
     @garble:N  @huge:N          after N outputs send bytes that are no frame, or announce a 4 GB frame
     @truncate:N                 after N outputs send half a frame and exit
     @error:N                    after N outputs fail this job alone

@@ -4,6 +4,7 @@ import fcntl
 import os
 import struct
 import sys
+import threading
 import time
 
 from backends.base import JobError, OutOfMemory
@@ -45,7 +46,7 @@ def strike_in_preparing(text: str) -> None:
 
 def strike(script: dict[str, int], done: int) -> None:
     """Carry out a fault of this process that is due after `done` outputs."""
-    for name in ("die", "hang", "spin", "garble", "huge", "truncate", "raise"):
+    for name in ("die", "hang", "spin", "deadlock", "garble", "huge", "truncate", "raise"):
         if script.get(name, -1) == done:
             _FAULTS[name]()
 
@@ -56,6 +57,12 @@ def _channel_write(data: bytes) -> None:
 
 def _spin() -> None:
     while True:
+        pass
+
+
+def _deadlock() -> None:
+    lock = threading.Lock()
+    with lock, lock:
         pass
 
 
@@ -72,6 +79,7 @@ _FAULTS = {
     "die": lambda: os._exit(9),
     "hang": lambda: time.sleep(3600),
     "spin": _spin,
+    "deadlock": _deadlock,
     "garble": lambda: _channel_write(struct.pack("<I", 12) + b"\xc1not msgpack"),
     "huge": lambda: _channel_write(b"\xff\xff\xff\xff" + b"x" * 4096),
     "truncate": _truncate,

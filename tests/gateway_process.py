@@ -60,6 +60,17 @@ class GatewayProcess:
         """Requests of `model` in an engine now."""
         return self.metric("num_requests_running", model=model)
 
+    def workers(self, model: str, state: str = "ready") -> int:
+        """Workers of `model` in this state, as the gateway sees them."""
+        text = self.get("/metrics").text
+        label = re.escape(f'model="{model}"'), re.escape(f'state="{state}"')
+        return len(re.findall(rf"llm_cortex_worker_state{{.*{label[0]}.*{label[1]}.*}} 1\.0", text))
+
+    def load_s(self, model: str) -> float:
+        """Mean time of its loads so far."""
+        loads = self.metric("model_load_seconds_count", model=model)
+        return self.metric("model_load_seconds_sum", model=model) / max(1.0, loads)
+
     def family(self) -> list[psutil.Process]:
         """Workers and their helpers."""
         return psutil.Process(self.process.pid).children(recursive=True)

@@ -1,12 +1,9 @@
 """The engine over real worker processes that follow a script."""
 
 import asyncio
-import os
-import signal
 from pathlib import Path
 
 import msgspec
-import psutil
 import pytest
 
 from backends.protocol import EmbeddingResult, GenerationResult
@@ -21,7 +18,6 @@ from tests.process.fleet import (
     running_engine,
     submit,
     until,
-    worker_pids,
 )
 
 
@@ -72,60 +68,6 @@ async def test_a_step_engine_fails_one_job_alone(tmp_path: Path) -> None:
         assert len((await read(good)).split()) == 20
 
 
-async def test_a_dead_worker_fails_streams_that_have_begun_and_replays_the_rest(tmp_path: Path) -> None:
-    """Row 1: one killed worker of two under many streams."""
-    model = msgspec.structs.replace(fake_model(step_ms=20, max_sequences=8, tokens=20), replicas=2)
-    async with running_engine(tmp_path, model) as engine:
-        await until(lambda: len(worker_pids(engine)) == 2)
-        streams = [await submit(engine, f"stream {i}") for i in range(100)]
-        await asyncio.gather(*(first_output(stream) for stream in streams[:8]))
-        victim, survivor = worker_pids(engine)
-        os.kill(victim, signal.SIGKILL)
-        results = await asyncio.gather(*(read(stream) for stream in streams), return_exceptions=True)
-        failed = [result for result in results if isinstance(result, BaseException)]
-        assert all(isinstance(error, errors.WorkerDied) for error in failed)
-        assert 1 <= len(failed) <= 8, failed
-        whole = [result for result in results if isinstance(result, str)]
-        assert all(len(text.split()) >= 19 for text in whole)
-        back_s = await until(lambda: len(worker_pids(engine)) == 2)
-        assert back_s < 3
-        assert survivor in worker_pids(engine)
-
-
-async def test_clients_learn_of_a_death_within_a_second(tmp_path: Path) -> None:
-    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=1000)) as engine:
-        stream = await submit(engine, "long")
-        await first_output(stream)
-        os.kill(await ready_pid(engine), signal.SIGKILL)
-        async with asyncio.timeout(1):
-            with pytest.raises(errors.WorkerDied):
-                await read(stream)
-        assert await read(await submit(engine, "@tokens:2")) == "w0 w1 "
-
-
-async def test_a_request_without_a_stream_survives_one_death(tmp_path: Path) -> None:
-    """Row 2."""
-    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=30)) as engine:
-        stream = await submit(engine, "whole", stream=False)
-        await until(lambda: running(engine) == 1)
-        os.kill(await ready_pid(engine), signal.SIGKILL)
-        results, _ = await stream.results()
-        assert len(results) == 1
-
-
-async def test_two_external_deaths_are_an_overload_error(tmp_path: Path) -> None:
-    """Row 2: it is nobody's fault, so the client may try again."""
-    async with running_engine(tmp_path, fake_model(step_ms=20, tokens=1000)) as engine:
-        stream = await submit(engine, "unlucky", stream=False)
-        for _ in range(2):
-            await until(lambda: running(engine) == 1)
-            os.kill(await ready_pid(engine), signal.SIGKILL)
-            await until(lambda: not worker_pids(engine))
-        with pytest.raises(errors.WorkerDied) as caught:
-            await stream.results()
-        assert caught.value.retry_after_s
-
-
 async def test_a_poison_request_kills_two_workers_at_most(tmp_path: Path) -> None:
     """Row 6."""
     async with running_engine(tmp_path, fake_model()) as engine:
@@ -137,50 +79,12 @@ async def test_a_poison_request_kills_two_workers_at_most(tmp_path: Path) -> Non
         assert 'worker_events_total{event="died",model="fake"} 2.0' in deaths
 
 
-@pytest.mark.parametrize("fault", ["hang", "spin"])
-async def test_a_hung_worker_is_replaced(tmp_path: Path, fault: str) -> None:
-    """Row 3: the limit is on progress, whatever the process does."""
-    async with running_engine(tmp_path, fake_model(step_ms=5), timeouts={"step_s": 0.5}) as engine:
-        pid = await ready_pid(engine)
-        stream = await submit(engine, f"@tokens:50 @{fault}:3")
-        await first_output(stream)
-        async with asyncio.timeout(1.5):
-            with pytest.raises(errors.WorkerDied):
-                await read(stream)
-        assert await ready_pid(engine) != pid
-
-
 async def test_a_worker_that_steps_without_outputs_is_not_hung(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(step_ms=100), timeouts={"step_s": 0.5}) as engine:
         stream = await submit(engine, "@tokens:12", stream=False)
         (result,), _ = await stream.results()
         assert isinstance(result, GenerationResult)
         assert result.completion_tokens == 12
-
-
-async def test_a_stopped_worker_is_replaced(tmp_path: Path) -> None:
-    async with running_engine(tmp_path, fake_model(step_ms=5), timeouts={"step_s": 0.5}) as engine:
-        pid = await ready_pid(engine)
-        stream = await submit(engine, "@tokens:500")
-        await first_output(stream)
-        os.kill(pid, signal.SIGSTOP)
-        async with asyncio.timeout(1.5):
-            with pytest.raises(errors.WorkerDied):
-                await read(stream)
-        await until(lambda: not psutil.pid_exists(pid))
-
-
-@pytest.mark.parametrize("fault", ["garble", "huge", "truncate"])
-async def test_a_garbling_worker_is_replaced(tmp_path: Path, fault: str) -> None:
-    """Row 8: and the gateway's memory does not grow."""
-    async with running_engine(tmp_path, fake_model(step_ms=5)) as engine:
-        await ready_pid(engine)
-        before = psutil.Process().memory_info().rss
-        stream = await submit(engine, f"@tokens:50 @{fault}:3")
-        with pytest.raises(errors.WorkerDied):
-            await read(stream)
-        assert await read(await submit(engine, "@tokens:2")) == "w0 w1 "
-        assert psutil.Process().memory_info().rss - before < 10 * 2**20
 
 
 async def test_a_bug_in_step_is_a_worker_death(tmp_path: Path) -> None:
