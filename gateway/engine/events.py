@@ -123,6 +123,8 @@ class WorkerDied(Event, frozen=True):
     kind: Literal["crash", "invalid_model", "out_of_memory"] = "crash"
     memory_back: bool = True
     """False: a MemoryReturned follows once it is."""
+    stderr: Sequence[str] = ()
+    """Its last lines, for administrators: they may hold what users wrote."""
 
 
 class MemoryReturned(Event, frozen=True):

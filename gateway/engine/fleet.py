@@ -13,6 +13,7 @@ from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConf
 from gateway.engine.errors import GatewayError
 from gateway.engine.job_queue import JobEntry, JobQueue
 from gateway.engine.placement import Device, Share
+from gateway.engine.suspects import Suspects
 from gateway.engine.timers import Timers
 
 WorkerState = Literal["starting", "ready", "draining", "stopping", "killed"]
@@ -129,6 +130,8 @@ class Model:
     failed_until: float = 0.0
     error: GatewayError | None = None
     """Why it does not work: broken weights, or the last death."""
+    last_stderr: Sequence[str] = ()
+    """Last lines of the worker that died last; kept until one is ready again."""
     load_s: float = 0.0
     """How long the last load took; 0: never loaded."""
     learned_bytes: dict[str, int] = field(default_factory=dict)
@@ -214,6 +217,7 @@ class Fleet:
         self.placement = placement
         self.jobs_by_key: Counter[str] = Counter()
         self.timers = Timers()
+        self.suspects = Suspects()
         self.last_worker_id = 0
         self.wants_room: dict[ModelKey, RoomWait] = {}
         """Models that wait for others to leave, in order of arrival."""

@@ -1,7 +1,7 @@
 """What a worker's death means: for each job it held, and for its model. Pure.
 
-Replayable: no byte has gone to the client and it was not replayed before. A job that was running in two
-deaths is a poison suspect unless somebody else killed the process.
+Replayable: no byte has gone to the client, it was not replayed before, and what it asks is not convicted of
+having killed two workers (see `suspects`); a process that somebody else killed does not count for that.
 """
 
 from backends.protocol import Failed
@@ -33,10 +33,15 @@ def from_failed(failed: Failed) -> errors.GatewayError:
     return _BY_KIND[failed.kind](failed.message, param=failed.param or None, code=failed.code or None)
 
 
-def judge(entry: JobEntry, death: WorkerDied) -> errors.GatewayError | None:
-    """The error that ends this job of a dead worker; None: it may run again."""
+def judge(entry: JobEntry, death: WorkerDied, *, convicted: bool) -> errors.GatewayError | None:
+    """The error that ends this job of a dead worker; None: it may run again.
+
+    `convicted`: what it asks has killed too often, in this job or in others.
+    """
     if entry.is_session:
         return errors.WorkerDied("The worker died; what was said since the last transcript is lost.")
+    if convicted:
+        return poison_error()
     if not entry.started:
         return None
     if entry.sent:
@@ -44,8 +49,10 @@ def judge(entry: JobEntry, death: WorkerDied) -> errors.GatewayError | None:
     entry.deaths += 1
     if entry.deaths < 2:
         return None
-    if death.external:
-        return errors.WorkerDied("The worker died twice while it ran this request.", retry_after_s=2)
+    return errors.WorkerDied("The worker died twice while it ran this request.", retry_after_s=2)
+
+
+def poison_error() -> errors.PoisonRequest:
     return errors.PoisonRequest("Two workers died while they ran this request; it is not tried again.")
 
 
@@ -54,6 +61,7 @@ def note_death(model: Model, death: WorkerDied, now: float) -> None:
     while model.deaths and model.deaths[0] < now - DEATHS_WINDOW_S:
         model.deaths.popleft()
     model.deaths.append(now)
+    model.last_stderr = death.stderr
     count = len(model.deaths)
     model.retry_at = now + min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** (count - 1))
     if death.kind == "invalid_model":

@@ -1,7 +1,7 @@
 """How models and workers are now, for people and for the metrics. Reads the fleet, changes nothing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
@@ -47,6 +47,9 @@ class ModelStatus(Struct, frozen=True):
     """Jobs that no worker has yet."""
     idle_s: float | None = None
     """Since a worker had something to do; None: it has none, or it works."""
+    stderr: Sequence[str] = ()
+    """Last lines of the worker that died last, until one is ready again. For administrators only: they may
+    hold what users wrote."""
 
 
 def model_status(
@@ -68,6 +71,7 @@ def model_status(
         model.pinned,
         len(model.queue),
         _idle_s(model, now),
+        model.last_stderr,
     )
 
 

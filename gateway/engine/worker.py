@@ -79,7 +79,7 @@ class Worker:
     @property
     def stderr(self) -> list[str]:
         """Its last lines."""
-        return list(self._process.stderr) if self._process else []
+        return self._process.stderr.last() if self._process else []
 
     def memory_bytes(self) -> int:
         """On the host (PSS)."""
@@ -165,9 +165,10 @@ class Worker:
         if self._load_failure is not None:
             failure = self._load_failure
             kind = "crash" if failure.kind == "internal" else failure.kind
-            return WorkerDied(self.id, failure.message, kind=kind)
+            return WorkerDied(self.id, failure.message, kind=kind, stderr=self.stderr)
         external = not self._reason and status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
-        return WorkerDied(self.id, self._reason or _describe_status(status), external)
+        reason = self._reason or _describe_status(status)
+        return WorkerDied(self.id, reason, external, stderr=self.stderr)
 
 
 def _describe_status(status: int) -> str:

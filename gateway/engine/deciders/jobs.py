@@ -1,7 +1,7 @@
 """Jobs that come, jobs that nobody waits for any more, and jobs whose time is over. Pure."""
 
 from backends.protocol import Job
-from gateway.engine import errors
+from gateway.engine import errors, recovery
 from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal
 from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import fail_job
@@ -30,6 +30,8 @@ def take_job(fleet: Fleet, job: Job, key: str, now: float) -> list[Command]:
 def _refusal(fleet: Fleet, model: Model, job: Job, key: str, now: float) -> errors.GatewayError | None:
     if fleet.draining:
         return errors.Draining("The server is shutting down.", retry_after_s=5)
+    if fleet.suspects.convicted(job, now):
+        return recovery.poison_error()
     error = refusal(
         model,
         job,

@@ -53,6 +53,7 @@ def _take_output(fleet: Fleet, worker: Worker, output: Output, now: float) -> li
             entry.started = True
         case Finished():
             del worker.jobs[output.job_id]
+            fleet.suspects.acquit(entry.job)
             return end_job(fleet, entry, now)
         case Failed():
             del worker.jobs[output.job_id]

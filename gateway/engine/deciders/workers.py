@@ -33,6 +33,7 @@ def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
     model.cramped = False
     model.load_s = event.load_s
     model.error = None
+    model.last_stderr = ()
     watch_idleness(fleet, worker, now)
     if model.place == "arriving":
         return take_arrival(fleet, model, now)
@@ -63,15 +64,25 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
 
 def _judge_jobs(fleet: Fleet, worker: Worker, event: WorkerDied, now: float) -> list[Command]:
     commands: list[Command] = []
+    if not event.external:
+        fleet.suspects.accuse([entry.job for entry in worker.jobs.values() if entry.started], now)
     for entry in reversed(list(worker.jobs.values())):
-        verdict = recovery.judge(entry, event)
+        verdict = recovery.judge(entry, event, convicted=fleet.suspects.convicted(entry.job, now))
         if verdict is None:
             if entry.started:
                 commands.append(ReplayJob(entry.job.id))
             put_back(fleet, entry)
         else:
             commands += fail_job(fleet, entry, verdict, now)
-    return commands
+    return commands + _fail_convicted(fleet, fleet.models.get(worker.model), now)
+
+
+def _fail_convicted(fleet: Fleet, model: Model | None, now: float) -> list[Command]:
+    """Those that wait and ask the same as one that has just been convicted."""
+    waiting = list(model.queue) if model is not None else []
+    convicted = [entry for entry in waiting if fleet.suspects.convicted(entry.job, now)]
+    error = recovery.poison_error
+    return [command for entry in convicted for command in fail_job(fleet, entry, error(), now)]
 
 
 def _not_loaded(model: Model, event: WorkerDied) -> errors.GatewayError:

@@ -12,24 +12,28 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 
 from gateway.engine.launcher.environment import child_environment
-
-KEPT_STDERR_LINES = 40
+from gateway.engine.launcher.stderr_lines import StderrLines
 
 
 class LocalProcess:
     """One child, leader of its own process group (its helpers are in it). `folder` is removed with it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, sock: socket.socket, folder: Path) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        sock: socket.socket,
+        folder: Path,
+        environment: Mapping[str, str],
+    ) -> None:
         self._process = process
         self._folder = folder
         self.sock = sock
         """Our end of the channel."""
-        self.stderr: deque[str] = deque(maxlen=KEPT_STDERR_LINES)
+        self.stderr = StderrLines(environment)
         self._reader = asyncio.create_task(self._read_stderr())
 
     @property
@@ -62,7 +66,7 @@ class LocalProcess:
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         while line := await self._read_line(self._process.stderr):
-            self.stderr.append(line.decode(errors="replace").rstrip()[:500])
+            self.stderr.add(line)
 
     @staticmethod
     async def _read_line(stream: asyncio.StreamReader) -> bytes:
@@ -77,15 +81,16 @@ async def launch(python: str | None, env: Mapping[str, str], spool: Path | None)
 
     Its temporary files, and those of its helpers, go to a folder of its own in `spool` (None: the system's).
     """
+    environment = child_environment(env)
     folder = Path(tempfile.mkdtemp(prefix="llm-cortex-worker-", dir=env.get("TMPDIR") or spool))
     try:
         ours, theirs = socket.socketpair()
         with theirs:
-            process = await _spawn(python, child_environment({**env, "TMPDIR": str(folder)}), theirs.fileno())
+            process = await _spawn(python, {**environment, "TMPDIR": str(folder)}, theirs.fileno())
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return LocalProcess(process, ours, folder)
+    return LocalProcess(process, ours, folder, environment)
 
 
 async def _spawn(python: str | None, env: Mapping[str, str], channel: int) -> asyncio.subprocess.Process:

@@ -70,10 +70,11 @@ class Desk:
         stream: bool = True,
         items: int = 1,
         answers: int = 1,
+        prompt: str = "x",
         **more: Any,
     ) -> list[Command]:
         parameters = GenerateParameters(n=answers)
-        job = Job(job_id, model, "generate", parameters, [Text("x")] * items, stream, **more)
+        job = Job(job_id, model, "generate", parameters, [Text(prompt)] * items, stream, **more)
         return self.tell(JobArrived(job, "key"))
 
     def ready(self, worker_id: int, free: int = 4) -> list[Command]:

@@ -4,6 +4,7 @@ import pytest
 
 from backends.protocol import (
     Delta,
+    Finished,
     ItemDone,
     Started,
 )
@@ -15,6 +16,7 @@ from gateway.engine.events import (
     ReplayJob,
     StartWorker,
 )
+from gateway.engine.suspects import KEPT_S
 from tests.unit.gateway.engine.desk import RESULT, Desk, failure, of
 
 
@@ -50,6 +52,56 @@ class TestDeath:
         error = failure(desk.die(2), "a")
         assert isinstance(error, errors.PoisonRequest)
         assert error.should_retry is False
+
+    def test_what_has_killed_two_workers_is_refused_as_a_new_job_too(self) -> None:
+        desk = Desk()
+        for job_id, worker_id in (("a", 1), ("b", 2)):
+            desk.job(job_id)
+            desk.ready(worker_id)
+            desk.frame(worker_id, Started(job_id), Delta(job_id, 0, "x"))
+            desk.job("waits", prompt="something else")
+            error = failure(desk.die(worker_id), job_id)
+            desk.tick(2.0)
+        assert isinstance(error, errors.PoisonRequest)
+        assert isinstance(failure(desk.job("c"), "c"), errors.PoisonRequest)
+        assert "waits" in desk.fleet.jobs
+        desk.tick(KEPT_S)
+        assert not of(FailJob, desk.job("d")), "it may be tried again after a while"
+
+    def test_those_that_wait_with_the_same_content_are_refused_with_it(self) -> None:
+        desk = Desk()
+        for job_id in "abcdefgh":
+            desk.job(job_id, stream=False)
+        for worker_id in (1, 2):
+            desk.ready(worker_id, free=1)
+            desk.frame(worker_id, Started("a"), free=0)
+            commands = desk.die(worker_id)
+            desk.tick(2.0)
+        assert {c.job_id for c in of(FailJob, commands)} == set("abcdefgh")
+        assert {type(c.error) for c in of(FailJob, commands)} == {errors.PoisonRequest}
+
+    def test_an_answer_that_comes_to_its_end_acquits(self) -> None:
+        desk = Desk()
+        desk.job("a")
+        desk.ready(1)
+        desk.frame(1, Started("a"), Delta("a", 0, "x"))
+        desk.die(1)
+        desk.tick(2.0)
+        desk.job("b")
+        desk.ready(2)
+        desk.frame(2, Started("b"), Finished("b"))
+        desk.job("c")
+        desk.frame(2, Started("c"), Delta("c", 0, "x"))
+        assert isinstance(failure(desk.die(2), "c"), errors.WorkerDied)
+
+    def test_the_last_lines_of_a_dead_worker_are_kept_until_one_is_ready(self) -> None:
+        desk = Desk()
+        desk.tell(ModelWanted("m"))
+        desk.die(1, stderr=["it broke"])
+        assert desk.fleet.models["m"].last_stderr == ["it broke"]
+        desk.tick(1.0)
+        desk.ready(2)
+        assert not desk.fleet.models["m"].last_stderr
 
     def test_two_deaths_from_outside_do_not_blame_the_request(self) -> None:
         desk = Desk()
