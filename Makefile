@@ -1,6 +1,7 @@
 # make run          install what is missing, fetch the starter models, serve on http://127.0.0.1:8000
 # make test         everything that CI checks; make check: the quick part, under a minute
 # make faults       the fault table, whole, with its figures; ROWS="1 9 24" for some of it
+# make soak         mixed load with random faults for MINUTES=60
 #
 # PORT=9000  CONFIG=my.yaml  PYTHON=/path/to/python3.11  ACCELERATOR=auto|cpu|cuda|metal|vulkan
 
@@ -12,6 +13,8 @@ BENCH_ARGS ?=
 CLIENTS ?=
 ROWS ?=
 FAULTS_ARGS ?=
+MINUTES ?= 60
+SOAK_ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -28,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 run: $(INSTALLED)
 	@$(BIN)/llm-cortex pull --all $(CONFIG_FLAG) >/dev/null
@@ -95,6 +98,12 @@ clients: $(INSTALLED_DEV)
 faults: $(INSTALLED_DEV)
 	@$(BIN)/llm-cortex pull --all >/dev/null
 	@$(BIN)/python -m tests.faults $(FAULTS_ARGS) $(ROWS)
+
+# Mixed load with random faults for so long: make soak MINUTES=60, make soak SOAK_ARGS='--models fake --seed 1'
+.PHONY: soak
+soak: $(INSTALLED_DEV)
+	@$(BIN)/llm-cortex pull --all >/dev/null
+	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(SOAK_ARGS)
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer

@@ -8,7 +8,7 @@ job alone:
     @deadlock:N                 after N outputs wait for a lock that is never freed
     @garble:N  @huge:N          after N outputs send bytes that are no frame, or announce a 4 GB frame
     @truncate:N                 after N outputs send half a frame and exit
-    @error:N                    after N outputs fail this job alone
+    @error:N  @oom:N            after N outputs fail this job alone, as one that the device has no room for
     @raise:N                    after N outputs raise from step(), as a bug would
     @prepare-hang  @prepare-die @prepare-refuse     faults of the prepare stage
 
@@ -21,6 +21,7 @@ the text, or of the picture's bytes.
 
 import os
 import struct
+import sys
 import time
 from collections.abc import Sequence
 from hashlib import sha256
@@ -167,6 +168,7 @@ class _FakeBackend(Backend[FakeItem]):
         if parameters.fault_file and not os.path.exists(parameters.fault_file):
             fault = ""
         if fault == "die":
+            print("dying as scripted", file=sys.stderr, flush=True)
             os._exit(9)
         if fault == "hang":
             time.sleep(3600)
@@ -306,6 +308,9 @@ class FakeStepEngine(StepEngine[FakeItem]):
         if sequence.script.get("error", -1) == sequence.done:
             self.abort(job.id)
             return [Failed(job.id, "internal", "failed as scripted")]
+        if sequence.script.get("oom", -1) == sequence.done:
+            self.abort(job.id)
+            return [Failed(job.id, "out_of_memory", "no room, as scripted")]
         outputs: list[Output] = []
         if sequence.done < sequence.limit:
             outputs += sequence.advance()
@@ -378,6 +383,8 @@ class FakeBatchEngine(BatchEngine[FakeItem]):
             strike(script, 0)
             if "error" in script:
                 raise RuntimeError("failed as scripted")
+            if "oom" in script:
+                raise OutOfMemory("no room, as scripted")
         return [
             look(asked, item)
             if isinstance(asked, CaptionParameters | ClassifyParameters)

@@ -5,6 +5,7 @@ Directives stand in the prompt, of a chat in its last message; one a line:
     @say TEXT                the answer is TEXT, a word a token
     @call:NAME {…}           the answer calls a tool with these arguments; more lines, more calls
     @think:N                 N tokens of reasoning come first
+    @wide:N                  each `w<i> ` is filled up to N characters
     @cached:N  @drafts:N     so many prompt tokens are told as cached, so many tokens as foretold
 
 A tool is called only if the request offers it and allows it; `required` without a directive calls the first
@@ -153,7 +154,8 @@ def pieces(item: FakeItem, answer: int, adapters: dict[str, float], ids: Iterato
                 yield Piece(call=CallDelta(index, part))
         return
     shout = bool(adapters.get("shout"))
-    for text in _numbered(answer) if item.said is None else item.said:
+    width = directives(item.text).get("wide", 0)
+    for text in _numbered(answer, width) if item.said is None else item.said:
         yield Piece(text.upper() if shout else text)
 
 
@@ -189,10 +191,10 @@ def _text(item: Item) -> str:
     return " ".join(map(str, item.ids))
 
 
-def _numbered(answer: int) -> Iterator[str]:
+def _numbered(answer: int, width: int = 0) -> Iterator[str]:
     index, mark = 0, f"/{answer} " if answer else " "
     while True:
-        yield f"w{index}{mark}"
+        yield f"w{index}{mark}".ljust(width)
         index += 1
 
 

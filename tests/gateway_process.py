@@ -1,5 +1,6 @@
 """The gateway as a user starts it: a process of its own, and what can be seen of it from outside."""
 
+import json
 import re
 import subprocess
 import sys
@@ -50,11 +51,17 @@ class GatewayProcess:
 
     def metric(self, name: str, **labels: str) -> float:
         """A sample of /metrics by its name without the prefix; 0.0 where there is none."""
+        return next(self._samples(name, labels), 0.0)
+
+    def total(self, name: str, **labels: str) -> float:
+        """Of all its samples that have these labels, whatever the others are."""
+        return sum(self._samples(name, labels))
+
+    def _samples(self, name: str, labels: dict[str, str]) -> Iterator[float]:
         for line in self.get("/metrics").text.splitlines():
             found = re.fullmatch(rf"llm_cortex_{name}(?:{{(.*)}})? (\S+)", line)
             if found and all(f'{key}="{value}"' in (found[1] or "") for key, value in labels.items()):
-                return float(found[2])
-        return 0.0
+                yield float(found[2])
 
     def running(self, model: str) -> float:
         """Requests of `model` in an engine now."""
@@ -65,6 +72,12 @@ class GatewayProcess:
         text = self.get("/metrics").text
         label = re.escape(f'model="{model}"'), re.escape(f'state="{state}"')
         return len(re.findall(rf"llm_cortex_worker_state{{.*{label[0]}.*{label[1]}.*}} 1\.0", text))
+
+    def models_by_pid(self) -> dict[int, str]:
+        """Of the workers that are ready, as the gateway's log tells it, and still alive."""
+        lines = (line for line in self.log.read_text().splitlines() if '"model ready"' in line)
+        told = {entry["pid"]: entry["model"] for entry in map(json.loads, lines)}
+        return {pid: model for pid, model in told.items() if pid in self.worker_pids()}
 
     def load_s(self, model: str) -> float:
         """Mean time of its loads so far."""

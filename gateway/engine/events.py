@@ -107,6 +107,7 @@ class WorkerReady(Event, frozen=True):
     worker_id: int
     capacity: Capacity
     load_s: float
+    pid: int = 0
 
 
 class FrameReceived(Event, frozen=True):

@@ -49,11 +49,12 @@ class Reporter:
             case events.LoadProgressed(worker_id, stage, fraction):
                 if worker := self._fleet.workers.get(worker_id):
                     self._of_worker("progress", worker, stage=stage, fraction=fraction)
-            case events.WorkerReady(worker_id, load_s=load_s):
+            case events.WorkerReady(worker_id, load_s=load_s, pid=pid):
                 if worker := self._fleet.workers.get(worker_id):
                     self._metrics.worker_event(worker.model, "ready")
                     self._metrics.load_ended(worker.model, "ok", load_s)
-                    log.info("model ready", model=worker.model, worker=worker.id, load_s=round(load_s, 2))
+                    took_s = round(load_s, 2)
+                    log.info("model ready", model=worker.model, worker=worker.id, pid=pid, load_s=took_s)
                     self._of_worker("ready", worker, load_s=load_s)
             case events.WorkerDied():
                 self._report_death(event)

@@ -147,7 +147,7 @@ class Worker:
                 self._post(LoadProgressed(self.id, stage, fraction))
             case Ready(capacity, load_s):
                 self._ready = True
-                self._post(WorkerReady(self.id, capacity, load_s))
+                self._post(WorkerReady(self.id, capacity, load_s, self.pid))
             case LoadFailed():
                 self._load_failure = message
             case Hello(protocol, version):

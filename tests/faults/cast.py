@@ -50,12 +50,14 @@ class Cast:
         self.load_bound_s = 10.0 if self._starter else 0.5
         """What a load may take at most, where the gateway has not measured one."""
 
-    def config(self, *, replicas: int = 1, step_ms: float = 10.0, **sections: Any) -> dict[str, Any]:
+    def config(
+        self, *, replicas: int = 1, step_ms: float = 10.0, max_sequences: int = 16, **sections: Any
+    ) -> dict[str, Any]:
         """`step_ms` is a fake step; the starter model takes what it takes."""
         model = (
             starter(replicas=replicas)
             if self._starter
-            else fake(replicas=replicas, step_ms=step_ms, max_sequences=16)
+            else fake(replicas=replicas, step_ms=step_ms, max_sequences=max_sequences)
         )
         return {"models": [model], **sections}
 

@@ -31,6 +31,7 @@ Outcome = Literal[
 ]
 GOOD: frozenset[str] = frozenset({"done", "in_band", "refused", "left"})
 _KEPT_BYTES = 1 << 16
+_SMALL_BUFFER = 4096
 _NO_LINGER = struct.pack("ii", 1, 0)
 
 
@@ -130,16 +131,23 @@ class Ledger:
         manner: Manner = READER,
         at_once: int = 500,
     ) -> list[Entry]:
+        return self.send_raw(path, [post(path, body) for body in bodies], manner=manner, at_once=at_once)
+
+    def send_raw(
+        self, path: str, requests: list[bytes], *, manner: Manner = READER, at_once: int = 500
+    ) -> list[Entry]:
+        """Requests as they go over the wire."""
         first = len(self.entries)
         entries = [
-            Entry(first + index, path, gaps=[] if manner.keeps_gaps else None) for index in range(len(bodies))
+            Entry(first + index, path, gaps=[] if manner.keeps_gaps else None)
+            for index in range(len(requests))
         ]
         self.entries += entries
         room = asyncio.Semaphore(at_once)
 
         async def begin() -> None:
-            for entry, body in zip(entries, bodies, strict=True):
-                self._tasks.append(asyncio.create_task(self._exchange(entry, post(path, body), manner, room)))
+            for entry, request in zip(entries, requests, strict=True):
+                self._tasks.append(asyncio.create_task(self._exchange(entry, request, manner, room)))
             self._tasks = [task for task in self._tasks if not task.done()]
 
         self._call(begin())
@@ -148,6 +156,10 @@ class Ledger:
     def leave(self, entries: list[Entry]) -> None:
         """These clients reset their connections now."""
         self._call(self._leave(entries))
+
+    def read_on(self, entries: list[Entry]) -> None:
+        """Those that never read look at last what became of their connection."""
+        self._call(self._read_on(entries))
 
     def settle(self, entries: list[Entry] | None = None, timeout_s: float = 60.0) -> list[Entry]:
         """Wait until each has its outcome; whoever has none after `timeout_s` is given up as `late`."""
@@ -182,7 +194,7 @@ class Ledger:
             entry.sent_at = time.monotonic()
             try:
                 async with asyncio.timeout(manner.patience_s):
-                    await self._loop.create_connection(lambda: client, self.host, self.port)
+                    await self._loop.create_connection(lambda: client, sock=await self._connect(manner))
                     self._open[entry.number] = client
                     entry.sent_at = time.monotonic()
                     client.begin(request)
@@ -195,10 +207,27 @@ class Ledger:
                 client.close()
                 self._open.pop(entry.number, None)
 
+    async def _connect(self, manner: Manner) -> socket.socket:
+        sock = socket.socket()
+        try:
+            sock.setblocking(False)
+            if not manner.reads:  # what the system takes in for it is to be full soon
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
+            await self._loop.sock_connect(sock, (self.host, self.port))
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
     async def _leave(self, entries: list[Entry]) -> None:
         for entry in entries:
             if client := self._open.get(entry.number):
                 client.reset()
+
+    async def _read_on(self, entries: list[Entry]) -> None:
+        for entry in entries:
+            if client := self._open.get(entry.number):
+                client.read_on()
 
     async def _give_up(self, entries: list[Entry]) -> None:
         for entry in entries:
@@ -214,11 +243,14 @@ class Ledger:
 
 def post(path: str, body: Mapping[str, Any]) -> bytes:
     """A whole request on a connection of its own."""
-    data = json.dumps(body).encode()
+    return post_bytes(path, json.dumps(body).encode())
+
+
+def post_bytes(path: str, data: bytes, media: str = "application/json") -> bytes:
     lines = (
         f"POST {path} HTTP/1.1",
         "Host: 127.0.0.1",
-        "Content-Type: application/json",
+        f"Content-Type: {media}",
         f"Content-Length: {len(data)}",
         "Connection: close",
     )
@@ -243,6 +275,10 @@ class _Client(asyncio.Protocol):
         if not self._manner.reads:
             self._transport.pause_reading()
         self._transport.write(request)
+
+    def read_on(self) -> None:
+        if self._transport is not None:
+            self._transport.resume_reading()
 
     def end(self, outcome: Outcome) -> None:
         if self.entry.outcome is None:

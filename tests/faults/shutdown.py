@@ -47,7 +47,7 @@ def _taken(gateway: GatewayProcess, model: str) -> float:
     return (
         gateway.running(model)
         + gateway.metric("num_requests_waiting", model=model)
-        + gateway.metric("requests_total", model=model)
+        + gateway.total("requests_total", model=model)
     )
 
 
