@@ -97,6 +97,7 @@ def _open_spool(config: Config) -> Spool:
 
 async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.socket, spool: Spool) -> int:
     # Imported late, so that a port in use is reported at once.
+    import anyio
     import uvicorn
 
     from gateway.app import create_app
@@ -134,6 +135,8 @@ async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.soc
             ws_per_message_deflate=False,
         )
     )
+    async with anyio.create_task_group():
+        pass  # its first use imports files, for which there may be no descriptor left under load
     shutdown = _Shutdown(config, engine, server, spool)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reloader.request)
     watch = config.server.watch_config_s
