@@ -162,13 +162,14 @@ class _FakeBackend(Backend[FakeItem]):
 
     def _load(self) -> FakeParameters:
         parameters = _parameters(self)
-        time.sleep(parameters.load_ms / 1000)
+        time.sleep(parameters.load_ms / 2000)
         take_room(parameters.room_file, parameters.ballast_bytes)
+        time.sleep(parameters.load_ms / 2000)
         fault = parameters.load_fault
         if parameters.fault_file and not os.path.exists(parameters.fault_file):
             fault = ""
         if fault == "die":
-            print("dying as scripted", file=sys.stderr, flush=True)
+            print(os.environ.get("FAKE_LAST_WORDS", "dying as scripted"), file=sys.stderr, flush=True)
             os._exit(9)
         if fault == "hang":
             time.sleep(3600)
