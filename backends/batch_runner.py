@@ -5,9 +5,9 @@ Owns the items waiting inside the worker. Must not know what the items are.
 
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Generic
+from typing import Any, Generic
 
 from backends.base import BatchEngine, JobError, OutOfMemory, P, StepEngine
 from backends.batcher import Waiting, take
@@ -25,6 +25,9 @@ from backends.protocol import (
 )
 
 log = logging.getLogger(__name__)
+
+_CLASS_S = 1.0
+"""A job goes before those of the priority below that came so much earlier at most: none waits for ever."""
 
 
 @dataclass(slots=True)
@@ -47,8 +50,9 @@ class _WaitingItem(Generic[P]):
 class BatchRunner(StepEngine[P]):
     """The adapter; see StepEngine for the contract."""
 
-    def __init__(self, engine: BatchEngine[P]) -> None:
+    def __init__(self, engine: BatchEngine[P], clock: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
+        self._clock = clock
         self._jobs: dict[str, _OpenJob] = {}
         self._waiting: list[_WaitingItem[P]] = []
         self._stats = StepStats()
@@ -57,16 +61,17 @@ class BatchRunner(StepEngine[P]):
         self._engine.warm_up()
 
     def add(self, job: Job, items: list[P]) -> None:
-        open_job = _OpenJob(job, len(items), time.monotonic())
+        open_job = _OpenJob(job, len(items), self._clock())
         self._jobs[job.id] = open_job
         engine = self._engine
         self._waiting += [
             _WaitingItem(open_job, index, item, engine.batch_key(item), engine.cost(item))
             for index, item in enumerate(items)
         ]
+        self._waiting.sort(key=_rank)
 
     def step(self) -> list[Output]:
-        started_at = time.monotonic()
+        started_at = self._clock()
         batch = self._take()
         for entry in batch:
             if not entry.open_job.started_at:
@@ -76,7 +81,7 @@ class BatchRunner(StepEngine[P]):
         for entry, result in self._forward(batch):
             outputs += self._settle(entry, result)
         self._stats = StepStats(
-            step_s=time.monotonic() - started_at,
+            step_s=self._clock() - started_at,
             running=len(self._jobs),
             batch_items=len(batch),
             prefill_tokens=sum(entry.cost for entry in batch),
@@ -152,8 +157,12 @@ class BatchRunner(StepEngine[P]):
     def _timings(self, open_job: _OpenJob) -> Timings:
         return Timings(
             queue_s=open_job.started_at - open_job.added_at,
-            prefill_s=time.monotonic() - open_job.started_at,
+            prefill_s=self._clock() - open_job.started_at,
         )
+
+
+def _rank(entry: _WaitingItem[Any]) -> float:
+    return entry.open_job.added_at - _CLASS_S * entry.open_job.job.priority
 
 
 def _failure(job_id: str, error: Exception) -> Failed:

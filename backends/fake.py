@@ -249,6 +249,7 @@ class FakeStepEngine(StepEngine[FakeItem]):
                 self._queue.append(FakePainting(job, index, item, tokens=tokens, step_ms=step_ms))
             else:
                 self._queue.append(FakeSequence(job, index, item, self._ids, tokens=tokens, step_ms=step_ms))
+        self._queue.sort(key=lambda answer: -answer.job.priority)
 
     def step(self) -> list[Output]:
         started_at = time.monotonic()

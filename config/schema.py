@@ -53,6 +53,8 @@ class LimitsConfig(Settings, frozen=True, kw_only=True):
     """Longest text to be spoken in one request."""
     queued_jobs_per_model: Positive = 256
     """Jobs that may wait for one model; one more is refused with 503 and Retry-After."""
+    queued_jobs_per_key: Positive = 128
+    """Of them, jobs of one API key, where the key has no `max_waiting` of its own; one more is a 429."""
     jobs_per_key: Positive = 1024
     """Jobs that one API key (or everyone, where there are no keys) may have open; one more is a 429."""
     open_requests: Positive = 4096
@@ -67,7 +69,9 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     queue_s: PositiveSeconds = 90.0
     """A job waits at most this long for a worker, then 503 with Retry-After."""
     request_s: PositiveSeconds = 600.0
-    """A job runs at most this long from its arrival."""
+    """A job runs at most this long from its arrival; a request's `x-request-timeout` may say less."""
+    ageing_s: PositiveSeconds = 20.0
+    """A waiting job counts as one of the next higher priority class after so long, so that none starves."""
     load_s: PositiveSeconds = 300.0
     """A worker loads and warms its model in at most this time."""
     step_s: PositiveSeconds = 60.0

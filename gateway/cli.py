@@ -19,7 +19,8 @@ from config.load import ConfigFile, cache_dir, keys_file, load_config
 from config.published import schema_text
 from config.schema import Config, ModelSpec
 from gateway.admin_commands import ServerError, add_config_reload, add_model_commands
-from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyRing, KeysError
+from gateway.engine.priorities import CLASSES, lower_of
+from gateway.keys import DEFAULT_SCOPES, SCOPES, KeyLimits, KeyRing, KeysError
 from gateway.weights.errors import WeightsCorrupt, WeightsError, WeightsMissing
 from gateway.weights.source import parse
 from gateway.weights.store import WeightsStore
@@ -142,7 +143,14 @@ def _config_schema(arguments: argparse.Namespace) -> int:
 
 def _keys_create(arguments: argparse.Namespace) -> int:
     ring = _ring(arguments)
-    text = ring.create(arguments.name, arguments.scope or DEFAULT_SCOPES)
+    highest = arguments.highest_priority
+    limits = KeyLimits(
+        arguments.priority or lower_of("normal", highest),
+        highest,
+        arguments.max_waiting,
+        arguments.max_running,
+    )
+    text = ring.create(arguments.name, arguments.scope or DEFAULT_SCOPES, limits)
     print(text)
     print(
         "This is the only time that the key is shown. A running server reads it at its next start.",
@@ -153,7 +161,9 @@ def _keys_create(arguments: argparse.Namespace) -> int:
 
 def _keys_list(arguments: argparse.Namespace) -> int:
     for key in _ring(arguments).list():
-        print(f"{key.name}  ({', '.join(sorted(key.scopes))})")
+        limits = msgspec.to_builtins(key.limits)  # those that are not the default
+        shown = "".join(f"  {name}: {value}" for name, value in limits.items())
+        print(f"{key.name}  ({', '.join(sorted(key.scopes))}){shown}")
     return 0
 
 
@@ -237,7 +247,15 @@ def _parser() -> argparse.ArgumentParser:
     create = _add(keys, "create", _keys_create, "make a key and show it once")
     create.add_argument("name")
     create.add_argument("--scope", action="append", choices=sorted(SCOPES), help="default: api and metrics")
-    _add(keys, "list", _keys_list, "names and scopes")
+    create.add_argument(
+        "--priority", choices=CLASSES, help="class of its requests that ask for none; default: normal"
+    )
+    create.add_argument(
+        "--highest-priority", choices=CLASSES, default="interactive", help="first class it may ask for"
+    )
+    create.add_argument("--max-waiting", type=_positive, help="requests that may wait for one model")
+    create.add_argument("--max-running", type=_positive, help="requests with workers at once")
+    _add(keys, "list", _keys_list, "names, scopes and limits")
     _add(keys, "revoke", _keys_revoke, "remove a key").add_argument("name")
     return parser
 
@@ -262,6 +280,13 @@ def _add(
 
 def _names_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help="model names or aliases")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("expected 1 or more")
+    return number
 
 
 def _port(text: str) -> int:

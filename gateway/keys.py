@@ -12,9 +12,12 @@ import secrets
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
+
+from gateway.engine.priorities import LEVELS, PriorityClass
 
 PREFIX = "sk-cortex-"
 DEFAULT_SCOPES = frozenset({"api", "metrics"})
@@ -27,17 +30,42 @@ class KeysError(Exception):
     """The key file cannot be used or the change cannot be made; the message is for the user."""
 
 
+class KeyLimits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a key may have. None: what `limits` of the configuration says, or no bound."""
+
+    priority: PriorityClass = "normal"
+    """Class of its requests that ask for none."""
+    highest_priority: PriorityClass = "interactive"
+    """The first class that its requests may ask for."""
+    max_waiting: Annotated[int, Meta(ge=1)] | None = None
+    """Jobs that may wait for one model; one more is a 429."""
+    max_running: Annotated[int, Meta(ge=1)] | None = None
+    """Jobs with workers at once; more wait, and hold up nobody else."""
+
+
+USUAL = KeyLimits()
+
+
 class Key(Struct, frozen=True):
     """One caller, as the rest of the gateway knows it."""
 
     name: str
     scopes: frozenset[str]
+    limits: KeyLimits = USUAL
 
 
-class _StoredKey(Struct, frozen=True, forbid_unknown_fields=True):
+ANYONE = Key("", frozenset())
+"""Who calls where there are no keys."""
+
+
+class _StoredKey(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     name: str
     sha256: str
     scopes: list[str] = field(default_factory=list)
+    limits: KeyLimits = USUAL
+
+    def key(self) -> Key:
+        return Key(self.name, frozenset(self.scopes), self.limits)
 
 
 class _KeyFile(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,12 +108,12 @@ class KeyRing:
         for stored in self._stored:
             if hmac.compare_digest(stored.sha256, digest):
                 found = stored
-        return Key(found.name, frozenset(found.scopes)) if found else None
+        return found.key() if found else None
 
     def list(self) -> "Sequence[Key]":
-        return [Key(stored.name, frozenset(stored.scopes)) for stored in self._stored]
+        return [stored.key() for stored in self._stored]
 
-    def create(self, name: str, scopes: Iterable[str] = DEFAULT_SCOPES) -> str:
+    def create(self, name: str, scopes: Iterable[str] = DEFAULT_SCOPES, limits: KeyLimits = USUAL) -> str:
         """Add a key and give back its text, which is kept nowhere. Raises KeysError."""
         wanted = sorted(set(scopes))
         if not name or not name.isprintable():
@@ -94,8 +122,10 @@ class KeyRing:
             raise KeysError(f"unknown scope {sorted(unknown)[0]!r}; known: {', '.join(sorted(SCOPES))}")
         if any(stored.name == name for stored in self._stored):
             raise KeysError(f"there is a key named {name!r} already")
+        if LEVELS[limits.priority] > LEVELS[limits.highest_priority]:
+            raise KeysError(f"its priority {limits.priority} is above {limits.highest_priority}, its highest")
         text = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-        self._save([*self._stored, _StoredKey(name, _hash(text), wanted)])
+        self._save([*self._stored, _StoredKey(name, _hash(text), wanted, limits)])
         return text
 
     def revoke(self, name: str) -> None:

@@ -39,7 +39,8 @@ class SpeechEngine(StepEngine[SpeechItem]):
 
     def add(self, job: Job, items: list[SpeechItem]) -> None:
         self._left[job.id] = len(items)
-        self._waiting += [SpokenStream(job.id, index, item) for index, item in enumerate(items)]
+        streams = [SpokenStream(job.id, index, item, job.priority) for index, item in enumerate(items)]
+        self._waiting = deque(sorted([*self._waiting, *streams], key=lambda stream: -stream.priority))
 
     def step(self) -> list[Output]:
         started_at = time.monotonic()

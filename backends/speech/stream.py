@@ -15,8 +15,9 @@ from backends.speech.voice import Spoken, Voice
 class SpokenStream:
     """Item `index` of a job. Nothing is opened before the first `advance`."""
 
-    def __init__(self, job_id: str, index: int, item: SpeechItem) -> None:
+    def __init__(self, job_id: str, index: int, item: SpeechItem, priority: int) -> None:
         self.job_id = job_id
+        self.priority = priority
         self.index = index
         self.frames = 0
         """Made by the last advance."""

@@ -50,6 +50,8 @@ _LEAST_REST = SAMPLE_RATE // 4
 """Less speech than this behind a window's last word is no word."""
 _STREAMED_AT_ONCE = 2
 """Windows of a streamed recording in one call: its text is to come while the rest is still to be heard."""
+_UNRANKED_CALL = 4
+"""Every so many calls one goes by turn alone: a recording of low priority is heard beside better ones."""
 
 
 class EngineSettings(Struct, frozen=True):
@@ -121,6 +123,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
         self._scans: list[_Scan] = []
         self._running: list[Transcript] = []
         self._arrivals = 0
+        self._calls = 0
         self._stats = StepStats()
 
     def warm_up(self) -> None:
@@ -217,8 +220,10 @@ class WhisperEngine(StepEngine[RecordingItem]):
         return window_frames(span.end - span.start, self._settings.margin_s, self._settings.least_window_s)
 
     def _choose(self) -> list[Window]:
+        self._calls += 1
+        ranked = self._calls % _UNRANKED_CALL > 0
         candidates = [
-            Candidate(window, self._key(window), transcript.job.priority, turn, transcript.arrival)
+            Candidate(window, self._key(window), transcript.job.priority * ranked, turn, transcript.arrival)
             for transcript in self._running
             for turn, window in enumerate(transcript.open_windows())
             if turn < _STREAMED_AT_ONCE or not transcript.job.stream

@@ -33,6 +33,7 @@ from gateway.engine.session import SessionStream
 from gateway.engine.status import ModelStatus, model_gauges, model_status
 from gateway.engine.stream import JobStream
 from gateway.engine.supervisor import Supervisor
+from gateway.keys import ANYONE, Key
 from gateway.telemetry.metrics import Metrics, ModelGauges
 from gateway.weights.store import WeightsStore
 
@@ -169,27 +170,36 @@ class Engine:
 
     # --- jobs -----------------------------------------------------------------------------------------
 
-    def submit(self, job: Job, *, key: str = "") -> JobStream:
+    def submit(self, job: Job, *, key: Key = ANYONE) -> JobStream:
         """Take a job on. Raises the GatewayError that refuses it; its model must be described."""
-        return self._take_on(JobStream(job, self._abort), key)
+        return self._take_on(JobStream(job, self._abort, self._queue_place), key)
 
-    def open_session(self, job: Job, *, key: str = "") -> SessionStream:
+    def open_session(self, job: Job, *, key: Key = ANYONE) -> SessionStream:
         """As `submit`, for a job with SessionParameters."""
         return self._take_on(
             SessionStream(job, self._abort, lambda message: self._post(events.InputGiven(message))), key
         )
 
-    def _take_on(self, stream: S, key: str) -> S:
+    def _take_on(self, stream: S, key: Key) -> S:
         job = stream.job
         self._open[job.id] = OpenJob(stream, self._metrics, time.monotonic())
         self._idle.clear()
-        self._post(events.JobArrived(job, key))
+        self._post(events.JobArrived(job, key.name, key.limits))
         if stream.error is not None and job.id not in self._open:
+            self._metrics.refused(job.model, stream.error.code or "")
             raise stream.error
         return stream
 
     def _abort(self, job_id: str, reason: str) -> None:
         self._post(events.JobAborted(job_id, InternalError(reason, code="aborted")))
+
+    def _queue_place(self, job_id: str) -> tuple[int, int] | None:
+        entry = self._scheduler.fleet.jobs.get(job_id)
+        if entry is None:
+            return None
+        queue = self._scheduler.fleet.home(entry).queue
+        position = queue.position(entry)
+        return None if position is None else (position, len(queue))
 
     # --- the run loop ---------------------------------------------------------------------------------
 

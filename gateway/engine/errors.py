@@ -13,9 +13,11 @@
     │   ├── BodyTooLarge        413
     │   └── UnsupportedMedia    415
     ├── LimitExceeded           429  this caller has too much open
+    │   └── KeyQueueFull        429  key_queue_full
     ├── Unavailable             503  capacity: try again after `retry_after_s`
     │   ├── QueueFull           503  queue_full
     │   ├── QueueTimeout        503  queue_timeout
+    │   ├── WaitTooLong         503  wait_too_long; it could not begin before its time is over
     │   ├── Draining            503  shutting_down
     │   ├── ModelLoading        503  model_loading
     │   ├── ModelFailed         503  model_failed
@@ -52,12 +54,18 @@ class GatewayError(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after_s: float | None = None,
+        queue_position: int | None = None,
+        queue_length: int | None = None,
     ) -> None:
+        """`queue_position`: about where in the queue the request stands, or would; `queue_length`: how many
+        wait for its model."""
         super().__init__(message)
         self.message = message
         self.param = param
         self.code = code or self.default_code
         self.retry_after_s = retry_after_s
+        self.queue_position = queue_position
+        self.queue_length = queue_length
 
 
 class RequestError(GatewayError):
@@ -126,6 +134,10 @@ class LimitExceeded(GatewayError):
     default_code = "rate_limit_exceeded"
 
 
+class KeyQueueFull(LimitExceeded):
+    default_code = "key_queue_full"
+
+
 class Unavailable(GatewayError):
     status = 503
     type = "service_unavailable"
@@ -137,6 +149,10 @@ class QueueFull(Unavailable):
 
 class QueueTimeout(Unavailable):
     default_code = "queue_timeout"
+
+
+class WaitTooLong(Unavailable):
+    default_code = "wait_too_long"
 
 
 class Draining(Unavailable):

@@ -13,6 +13,7 @@ from backends.protocol import Capacity, Description, Frame, Job, SessionInput
 from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
 from gateway.engine.placement import Device, Share
+from gateway.keys import USUAL, KeyLimits
 
 
 class Event(Struct, frozen=True):
@@ -22,7 +23,8 @@ class Event(Struct, frozen=True):
 class JobArrived(Event, frozen=True):
     job: Job
     key: str
-    """Whose job it is, for limits by key."""
+    """Whose job it is, for turns and limits by key."""
+    limits: KeyLimits = USUAL
 
 
 class JobAborted(Event, frozen=True):

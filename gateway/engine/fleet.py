@@ -6,12 +6,13 @@ Owned by the scheduler and the deciders it calls; nobody else may change it.
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from backends.protocol import Capacity, Description
 from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
 from gateway.engine.errors import GatewayError
 from gateway.engine.job_queue import JobEntry, JobQueue
+from gateway.engine.pace import Pace
 from gateway.engine.placement import Device, Share
 from gateway.engine.suspects import Suspects
 from gateway.engine.timers import Timers
@@ -142,8 +143,7 @@ class Model:
     """Loads for which others had to leave."""
     evictions: int = 0
     """How often it had to leave."""
-    ends: deque[float] = field(default_factory=lambda: deque(maxlen=16))
-    """Times at which its last jobs ended."""
+    pace: Pace = field(default_factory=Pace)
 
     @property
     def key(self) -> ModelKey:
@@ -202,7 +202,10 @@ class Fleet:
         timeouts: TimeoutsConfig,
         placement: PlacementConfig,
     ) -> None:
-        self.models = {spec.name: Model(spec, pinned=spec.pinned) for spec in specs}
+        self.held_keys: set[str] = set()
+        """Keys that have as many jobs with workers as they may."""
+        self.timeouts = timeouts
+        self.models = {spec.name: self.new_version(spec) for spec in specs}
         """Those that serve, by name."""
         self.arriving: dict[str, Model] = {}
         """Versions that are to take the place of one that serves, by name."""
@@ -213,9 +216,12 @@ class Fleet:
         self.draining = False
         self.devices = devices
         self.limits = limits
-        self.timeouts = timeouts
         self.placement = placement
         self.jobs_by_key: Counter[str] = Counter()
+        self.running_by_key: Counter[str] = Counter()
+        """Jobs that are with workers."""
+        self.freed: set[ModelKey] = set()
+        """Models with jobs of a key that was held and is no more: they can go on."""
         self.timers = Timers()
         self.suspects = Suspects()
         self.last_worker_id = 0
@@ -225,6 +231,13 @@ class Fleet:
         """Dead workers whose memory is not back yet."""
         self.unreturned = 0
         """Of those, how many were waited for in vain so far."""
+
+    def new_version(self, spec: ModelSpec, version: int = 1, **more: Any) -> Model:
+        """A version with a queue that keeps to the rules of this fleet; nobody knows it yet."""
+        queue = JobQueue(self.timeouts.ageing_s)
+        for key in self.held_keys:
+            queue.hold(key)
+        return Model(spec, version, pinned=spec.pinned, queue=queue, **more)
 
     def version_of(self, worker: Worker) -> Model:
         """The version that the worker has loaded."""

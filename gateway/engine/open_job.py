@@ -18,6 +18,7 @@ from backends.protocol import (
     Started,
     TranscriptDelta,
 )
+from gateway.engine.priorities import class_of
 from gateway.engine.session import SessionStream
 from gateway.engine.stream import JobStream
 from gateway.telemetry.metrics import JobTimes, Metrics
@@ -86,6 +87,7 @@ class OpenJob:
         return JobTimes(
             job.model,
             job.task,
+            class_of(job.priority),
             "ok" if error is None else error.code or "invalid_request",
             self._started_at - since if self._started_at else None,
             self._first_at - since if self._first_at else None,

@@ -62,14 +62,21 @@ class Scheduler:
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`, in order."""
+        commands = self._handle(event, now)
+        while self.fleet.freed:  # a key's job may have ended at one model while others wait at another
+            if (model := self.fleet.versions.get(self.fleet.freed.pop())) is not None:
+                commands += advance(self.fleet, model, now)
+        return commands
+
+    def _handle(self, event: Event, now: float) -> list[Command]:
         fleet = self.fleet
         match event:
             case FrameReceived(worker_id, frame):
                 return outputs.take_frame(fleet, worker_id, frame, now)
             case InputGiven(message):
                 return sessions.give_input(fleet, message, now)
-            case JobArrived(job, key):
-                return jobs.take_job(fleet, job, key, now)
+            case JobArrived():
+                return jobs.take_job(fleet, event, now)
             case JobAborted(job_id, error):
                 return [*jobs.abort_job(fleet, job_id, error, now), *memory.review(fleet, now)]
             case LoadProgressed(worker_id, stage):

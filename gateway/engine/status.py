@@ -140,6 +140,7 @@ def _gauges(
         sessions,
         model.state(time.monotonic()),
         model.version,
+        {str(priority): length for priority, length in model.queue.lengths().items()},
     )
 
 

@@ -27,12 +27,21 @@ StreamOutput = (
 
 
 class JobStream:
-    """One reader. `abort_job` is called with a reason when the reader leaves early."""
+    """One reader. `abort_job` is called with a reason when the reader leaves early.
 
-    def __init__(self, job: Job, abort_job: Callable[[str, str], None]) -> None:
+    `place` tells where the job stands in its queue, and how many wait; None once it waits no more.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        abort_job: Callable[[str, str], None],
+        place: Callable[[str], tuple[int, int] | None] = lambda _: None,
+    ) -> None:
         self.job = job
         self.error: GatewayError | None = None
         self._abort_job = abort_job
+        self._place = place
         self._outputs: list[StreamOutput] = []
         self._waiter: asyncio.Future[None] | None = None
         self._ended = False
@@ -64,6 +73,10 @@ class JobStream:
         """Nobody reads any more: end the job, in whatever phase it is."""
         if not self._ended:
             self._abort_job(self.job.id, reason)
+
+    def queue_place(self) -> tuple[int, int] | None:
+        """About where the job stands, the first at 1, and how many wait; None: it does not wait any more."""
+        return None if self._ended else self._place(self.job.id)
 
     async def __aenter__(self) -> "JobStream":
         return self

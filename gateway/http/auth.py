@@ -12,7 +12,7 @@ from litestar.utils import normalize_path
 
 from gateway.engine.errors import Forbidden, Unauthorized
 from gateway.http.hosts import header_values
-from gateway.keys import Key, KeyRing
+from gateway.keys import ANYONE, Key, KeyRing
 
 PUBLIC: dict[str, Any] = {"public": True}
 """`opt` of a route that answers without a key. Its path is exact, but for a last part that may be a name."""
@@ -46,7 +46,7 @@ class KeyGuard:
         key = self._presented(header_values(scope["headers"], b"authorization") or _of_subprotocols(scope))
         if not key.scopes & self._needed(path):
             raise Forbidden("This API key may not use this route.", code="insufficient_scope")
-        scope[_CALLER] = key.name  # type: ignore[literal-required]
+        scope[_CALLER] = key  # type: ignore[literal-required]
 
     def _is_public(self, path: str) -> bool:
         return path in self._public or path[: path.rfind("/") + 1] in self._public_folders
@@ -74,10 +74,10 @@ def _of_subprotocols(scope: Scope) -> list[str]:
     return [f"Bearer {name.removeprefix(_KEY_PREFIX)}" for name in offered if name.startswith(_KEY_PREFIX)]
 
 
-def caller(scope: Scope) -> str:
-    """Name of the key that the request came with; empty where there are no keys."""
-    name: str = scope.get(_CALLER, "")  # type: ignore[assignment]
-    return name
+def caller(scope: Scope) -> Key:
+    """The key that the request came with; where there are no keys, one without a name."""
+    key: Key = scope.get(_CALLER, ANYONE)  # type: ignore[assignment]
+    return key
 
 
 def public_paths(app: Litestar) -> list[str]:

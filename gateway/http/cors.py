@@ -4,11 +4,14 @@ from litestar.types import HTTPScope
 
 from gateway.http.answer import Answer
 from gateway.http.hosts import header_values
+from gateway.http.urgency import PRIORITY, TIMEOUT
 
 _MAX_AGE_S = b"600"
-_EXPOSED = b"x-request-id, retry-after, retry-after-ms, x-should-retry"
+_EXPOSED = b"x-request-id, retry-after, retry-after-ms, x-should-retry, x-queue-position, x-queue-length"
 _METHODS = b"GET, POST, DELETE, OPTIONS"
-_HEADERS = frozenset({"authorization", "content-type", "accept", "x-request-id", "openai-organization"})
+_HEADERS = frozenset(
+    {"authorization", "content-type", "accept", "x-request-id", "openai-organization", PRIORITY, TIMEOUT}
+)
 _PREFIXES = ("x-stainless-", "openai-")
 
 

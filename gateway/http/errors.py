@@ -97,11 +97,18 @@ def retry_headers(error: GatewayError) -> list[tuple[bytes, bytes]]:
         wait_s = min(max(error.retry_after_s or DEFAULT_RETRY_S, 0.001), LONGEST_RETRY_S)
         headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
         headers.append((b"retry-after-ms", b"%d" % math.ceil(wait_s * 1000)))
+    headers += queue_headers(error.queue_position, error.queue_length)
     if error.should_retry is not None:
         headers.append((b"x-should-retry", b"true" if error.should_retry else b"false"))
     if isinstance(error, Unauthorized):
         headers.append((b"www-authenticate", b'Bearer realm="llm-cortex"'))
     return headers
+
+
+def queue_headers(position: int | None, length: int | None) -> list[tuple[bytes, bytes]]:
+    """Where a request stands among those that wait for its model, the first at 1, and how many wait."""
+    told = ((b"x-queue-position", position), (b"x-queue-length", length))
+    return [(name, b"%d" % number) for name, number in told if number is not None]
 
 
 def error_answer(error: BaseException) -> Answer:

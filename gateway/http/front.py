@@ -76,6 +76,8 @@ class Front:
             if self._open > self._open_limit and not scope["path"].startswith(_UNCOUNTED):
                 raise QueueFull("The server has too many requests open.", code="too_many_requests")
         except GatewayError as error:
+            if isinstance(error, QueueFull):
+                self._metrics.refused("", error.code or "")
             return error_answer(error)
         return self._app
 
@@ -87,6 +89,8 @@ class Front:
         try:
             self._check_websocket(scope)
         except GatewayError as error:
+            if isinstance(error, QueueFull):
+                self._metrics.refused("", error.code or "")
             await _refuse_handshake(error, scope, receive, send)
         else:
             await self._app(scope, receive, send)

@@ -19,6 +19,7 @@ from gateway.engine.session import SessionStream
 from gateway.engine.stream import JobStream
 from gateway.http.auth import caller
 from gateway.http.picture_files import PictureFiles
+from gateway.http.urgency import priority, timeout_s
 from gateway.keys import KeyRing
 from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
@@ -46,8 +47,18 @@ class Services:
         self, scope: Scope, job_id: str, model: str, parameters: SessionParameters
     ) -> SessionStream:
         """Hand a session to the engine. Raises its GatewayError at once where it does not take it."""
-        job = Job(job_id, model, "listen", parameters, [], True, timeout_s=self.config.timeouts.session_s)
-        return self.engine.open_session(job, key=caller(scope))
+        key = caller(scope)
+        job = Job(
+            job_id,
+            model,
+            "listen",
+            parameters,
+            [],
+            stream=True,
+            priority=priority(scope, key.limits),
+            timeout_s=timeout_s(scope, self.config.timeouts.session_s),
+        )
+        return self.engine.open_session(job, key=key)
 
     def captions(self, name: str) -> bool:
         """Whether the model captions pictures and does not chat; no for one that is not known."""
@@ -87,6 +98,7 @@ class Services:
         stream: bool = False,
     ) -> JobStream:
         """Hand a job to the engine. Raises its GatewayError at once where it does not take it."""
+        key = caller(scope)
         job = Job(
             id=answer.id,
             model=answer.model,
@@ -94,9 +106,10 @@ class Services:
             parameters=parameters,
             items=items,
             stream=stream,
-            timeout_s=self.config.timeouts.request_s,
+            priority=priority(scope, key.limits),
+            timeout_s=timeout_s(scope, self.config.timeouts.request_s),
         )
-        return self.engine.submit(job, key=caller(scope))
+        return self.engine.submit(job, key=key)
 
 
 def _mismatch(spec: ModelSpec, task: JobTask, tasks: Sequence[JobTask]) -> BadRequest:

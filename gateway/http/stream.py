@@ -17,7 +17,7 @@ from backends.protocol import CallDelta, Delta, Finished, GenerationResult, Item
 from config.schema import TimeoutsConfig
 from gateway.engine.stream import JobStream, StreamOutput
 from gateway.http.disconnect import cut_off, has_unsent_bytes
-from gateway.http.errors import error_frame
+from gateway.http.errors import error_frame, queue_headers
 from gateway.telemetry.logging import log
 
 # The engine ends every stream, at the latest when the drain time is over; the library would cut them off
@@ -76,6 +76,7 @@ class EventStream:
         timeouts: TimeoutsConfig,
     ) -> None:
         self._stream = stream
+        self._place = stream.queue_place()
         self._first = first
         self._written = written
         self._timeouts = timeouts
@@ -86,6 +87,7 @@ class EventStream:
         response = QuietResponse(
             self._events(),
             sep="\n",
+            headers=self._headers(),
             ping=self._timeouts.keepalive_s,
             ping_message_factory=self._keepalive,
             send_timeout=self._timeouts.send_s,
@@ -98,6 +100,11 @@ class EventStream:
                 await cut_off(scope)
             finally:
                 await _drop(self._first)
+
+    def _headers(self) -> dict[str, str]:
+        """A stream that begins late says where its job stood when the headers were sent."""
+        told = queue_headers(*self._place) if self._place is not None else []
+        return {name.decode(): value.decode() for name, value in told}
 
     async def _events(self) -> AsyncIterator[bytes]:
         """What came together goes out together; the library passes bytes through as they are."""

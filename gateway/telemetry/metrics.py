@@ -49,6 +49,8 @@ class ModelGauges(Struct, frozen=True):
     state: str = ""
     """One of MODEL_STATES."""
     version: int = 1
+    queued: dict[str, int] = {}
+    """Jobs in the gateway's queue, by priority class."""
 
 
 class JobTimes(Struct, frozen=True):
@@ -56,6 +58,8 @@ class JobTimes(Struct, frozen=True):
 
     model: str
     task: str
+    priority: str
+    """Its class, as it came."""
     outcome: str
     """`ok`, or the error's code."""
     queue_s: float | None
@@ -87,7 +91,10 @@ class Metrics:
             "inter_token_latency_seconds", "Between outputs of one job", model, _TOKEN_S
         )
         self._total = self._histogram("e2e_request_latency_seconds", "Arrival to end", job, _LATENCY_S)
-        self._queue = self._histogram("request_queue_time_seconds", "Arrival to start", job, _LATENCY_S)
+        self._queue = self._histogram(
+            "request_queue_time_seconds", "Arrival to start", (*job, "priority"), _LATENCY_S
+        )
+        self._refusals = self._counter("refusals", "Requests refused at once", ("model", "reason"))
         self._batch = self._histogram("batch_size", "Items that shared one engine step", model, _BATCH)
         self._step = self._histogram("engine_step_seconds", "One engine step", model, _TOKEN_S)
         self._preemptions = self._counter(
@@ -153,13 +160,17 @@ class Metrics:
         self._requests.labels(times.model, times.task, times.outcome).inc()
         self._total.labels(times.model, times.task).observe(times.total_s)
         if times.queue_s is not None:
-            self._queue.labels(times.model, times.task).observe(times.queue_s)
+            self._queue.labels(times.model, times.task, times.priority).observe(times.queue_s)
         if times.first_output_s is not None:
             self._first.labels(times.model).observe(times.first_output_s)
         self._prompt_tokens.labels(times.model).inc(times.prompt_tokens)
         self._generation_tokens.labels(times.model).inc(times.generation_tokens)
         if times.pictures:
             self._pictures.labels(times.model).inc(times.pictures)
+
+    def refused(self, model: str, reason: str) -> None:
+        """`model`: empty where none was looked at; `reason`: the error's code."""
+        self._refusals.labels(model, reason).inc()
 
     def worker_event(self, model: str, event: str) -> None:
         """`event`: started, ready, died, stopped."""
@@ -204,6 +215,9 @@ class _Gauges(Collector):
         kv_cache = GaugeMetricFamily(
             "llm_cortex_kv_cache_usage_perc", "KV cells in use, 0 to 1", labels=["model"]
         )
+        queued = GaugeMetricFamily(
+            "llm_cortex_queue_length", "Jobs in the gateway's queue", labels=["model", "priority"]
+        )
         labels = ["model", "worker", "device"]
         state = GaugeMetricFamily(
             "llm_cortex_worker_state", "1 for the state it is in", labels=[*labels, "state"]
@@ -224,9 +238,11 @@ class _Gauges(Collector):
             running.add_metric([model.model], model.running)
             waiting.add_metric([model.model], model.waiting)
             kv_cache.add_metric([model.model], model.kv_cache_usage)
+            for priority, length in model.queued.items():
+                queued.add_metric([model.model, priority], length)
             for worker in model.workers:
                 values = [worker.model, str(worker.worker_id), worker.device]
                 memory.add_metric(values, worker.memory_bytes)
                 for name in WORKER_STATES:
                     state.add_metric([*values, name], float(worker.state == name))
-        return [running, waiting, kv_cache, state, memory, sessions, model_state, version]
+        return [running, waiting, queued, kv_cache, state, memory, sessions, model_state, version]

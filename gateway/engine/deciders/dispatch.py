@@ -1,6 +1,9 @@
 """Which waiting job goes to which worker, and when. Pure."""
 
+from msgspec.structs import replace
+
 from gateway.engine.deciders.progress import expect_progress
+from gateway.engine.deciders.shares import enter_worker
 from gateway.engine.events import Command, Dispatch, SendInput
 from gateway.engine.fleet import Fleet, Model, Worker
 from gateway.engine.job_queue import JobEntry
@@ -15,21 +18,36 @@ def send_waiting(
     """Send what can be sent, to the worker with most room that is not `excluded`."""
     commands: list[Command] = []
     workers = [worker for worker in model.ready_workers() if worker.id not in excluded]
-    while (entry := model.queue.first()) is not None:
+    while (entry := model.queue.first(now)) is not None:
         worker = max(workers, key=lambda worker: (worker.room, -worker.sessions), default=None)
-        if worker is None or worker.room + LOOK_AHEAD_ITEMS <= 0:
+        if worker is None or not _takes(worker, entry):
             break
-        model.queue.remove(entry)
+        model.queue.take(entry)
+        model.pace.job_went(now, others_wait=len(model.queue) > 0)
         commands += _dispatch(fleet, worker, entry, now)
     return commands
+
+
+def _takes(worker: Worker, entry: JobEntry) -> bool:
+    """Whether it has room, or may lie ahead there.
+
+    Workers let higher classes pass too, so none lies ahead that would pass a job of a lower class for ever.
+    """
+    if worker.room > 0:
+        return True
+    return worker.room + LOOK_AHEAD_ITEMS > 0 and all(
+        ahead.started or ahead.level >= entry.level for ahead in worker.jobs.values()
+    )
 
 
 def _dispatch(fleet: Fleet, worker: Worker, entry: JobEntry, now: float) -> list[Command]:
     expect_progress(fleet, worker, now)
     entry.worker_id = worker.id
+    enter_worker(fleet, entry)
     worker.jobs[entry.job.id] = entry
     worker.dispatched += 1
     worker.unseen.append((worker.dispatched, entry.items))
     inputs, entry.waiting_input = entry.waiting_input, []
     worker.inputs_sent += len(inputs)
-    return [Dispatch(worker.id, entry.job), *(SendInput(worker.id, message) for message in inputs)]
+    job = entry.job if entry.job.priority == entry.level else replace(entry.job, priority=entry.level)
+    return [Dispatch(worker.id, job), *(SendInput(worker.id, message) for message in inputs)]

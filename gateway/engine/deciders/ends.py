@@ -1,5 +1,6 @@
 """How jobs leave the queue and the engine. Pure."""
 
+from gateway.engine.deciders.shares import leave_worker
 from gateway.engine.errors import GatewayError
 from gateway.engine.events import Command, FailJob, JobEnded
 from gateway.engine.fleet import Fleet, Model
@@ -13,7 +14,8 @@ def end_job(fleet: Fleet, entry: JobEntry, now: float) -> list[Command]:
     fleet.jobs_by_key[entry.key] -= 1
     if not fleet.jobs_by_key[entry.key]:
         del fleet.jobs_by_key[entry.key]
-    fleet.home(entry).ends.append(now)
+    if entry.worker_id is not None:
+        leave_worker(fleet, entry)
     return [JobEnded(entry.job.id)]
 
 
@@ -29,6 +31,7 @@ def fail_queue(fleet: Fleet, model: Model, error: GatewayError, now: float) -> l
 
 def put_back(fleet: Fleet, entry: JobEntry) -> None:
     """Its worker does not run it after all: it is the next to go."""
+    leave_worker(fleet, entry)
     entry.worker_id = None
     entry.started = False
     fleet.home(entry).queue.push(entry, front=True)

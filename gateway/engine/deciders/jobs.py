@@ -1,25 +1,25 @@
 """Jobs that come, jobs that nobody waits for any more, and jobs whose time is over. Pure."""
 
-from backends.protocol import Job
 from gateway.engine import errors, recovery
-from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal
+from gateway.engine.admission import RETRY_AFTER_MAX_S, refusal, time_to_wait_s
 from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import fail_job
 from gateway.engine.deciders.stops import abort_running, give_up_load
-from gateway.engine.events import Command, FailJob, JobEnded
+from gateway.engine.events import Command, FailJob, JobArrived, JobEnded
 from gateway.engine.fleet import Fleet, Model
 from gateway.engine.job_queue import JobEntry
 
 
-def take_job(fleet: Fleet, job: Job, key: str, now: float) -> list[Command]:
+def take_job(fleet: Fleet, arrival: JobArrived, now: float) -> list[Command]:
+    job, key = arrival.job, arrival.key
     model = fleet.models.get(job.model)
     if model is None:  # removed since it was looked up
         gone = errors.ModelNotFound(f"{job.model} is not served any more.", param="model")
         return [FailJob(job.id, gone), JobEnded(job.id)]
-    error = _refusal(fleet, model, job, key, now)
+    entry = JobEntry(job, key, now, now + job.timeout_s, now + fleet.timeouts.queue_s, arrival.limits)
+    error = _refusal(fleet, model, entry, now)
     if error is not None:
         return [FailJob(job.id, error), JobEnded(job.id)]
-    entry = JobEntry(job, key, now, now + job.timeout_s, now + fleet.timeouts.queue_s)
     fleet.jobs[job.id] = entry
     fleet.jobs_by_key[key] += 1
     fleet.timers.set(min(entry.deadline, entry.queue_deadline), "job", job.id)
@@ -27,32 +27,22 @@ def take_job(fleet: Fleet, job: Job, key: str, now: float) -> list[Command]:
     return advance(fleet, model, now)
 
 
-def _refusal(fleet: Fleet, model: Model, job: Job, key: str, now: float) -> errors.GatewayError | None:
+def _refusal(fleet: Fleet, model: Model, entry: JobEntry, now: float) -> errors.GatewayError | None:
     if fleet.draining:
         return errors.Draining("The server is shutting down.", retry_after_s=5)
-    if fleet.suspects.convicted(job, now):
+    if fleet.suspects.convicted(entry.job, now):
         return recovery.poison_error()
     error = refusal(
         model,
-        job,
-        open_of_key=fleet.jobs_by_key[key],
+        entry,
+        open_of_key=fleet.jobs_by_key[entry.key],
         limits=fleet.limits,
         timeouts=fleet.timeouts,
-        retry_after_s=_retry_after(model),
         now=now,
     )
     if isinstance(error, errors.ModelLoading):
         model.wanted = True
     return error
-
-
-def _retry_after(model: Model) -> float:
-    """Seconds until half the queue is worked off at the recent rate."""
-    ends = model.ends
-    if len(ends) < 2:
-        return 1.0
-    pause_s = (ends[-1] - ends[0]) / (len(ends) - 1)
-    return min(RETRY_AFTER_MAX_S, max(1.0, pause_s * len(model.queue) / 2))
 
 
 def abort_job(fleet: Fleet, job_id: str, error: errors.GatewayError, now: float) -> list[Command]:
@@ -79,8 +69,7 @@ def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
         return abort_job(fleet, job_id, errors.RequestTimeout(f"Not done within {timeout_s:g} s."), now)
     if entry.worker_id is not None:
         return []
-    waited = fleet.timeouts.queue_s
-    model = fleet.home(entry)
+    waited, model = fleet.timeouts.queue_s, fleet.home(entry)
     if model.key in fleet.wants_room:
         busy = errors.NoRoom(
             f"{entry.job.model} is not loaded, and within {waited:g} s no memory for it became free: models "
@@ -89,6 +78,9 @@ def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
         )
         return fail_job(fleet, entry, busy, now)
     error = errors.QueueTimeout(
-        f"No worker took the request within {waited:g} s.", retry_after_s=_retry_after(model)
+        f"No worker took the request within {waited:g} s.",
+        retry_after_s=time_to_wait_s(model),
+        queue_position=model.queue.position(entry),
+        queue_length=len(model.queue),
     )
     return fail_job(fleet, entry, error, now)

@@ -72,7 +72,7 @@ def _abort_all(fleet: Fleet, model: Model, error: errors.GatewayError, now: floa
 
 def add_model(fleet: Fleet, spec: ModelSpec, version: int, now: float) -> list[Command]:
     """One more, under a name that is free; what waits for one that leaves under it goes to this one."""
-    model = Model(spec, version, pinned=spec.pinned)
+    model = fleet.new_version(spec, version)
     for earlier in [version for version in fleet.versions.values() if version.spec.name == spec.name]:
         for entry in list(earlier.queue):
             earlier.queue.remove(entry)

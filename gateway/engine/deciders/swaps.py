@@ -22,13 +22,8 @@ def begin_swap(fleet: Fleet, event: SwapAsked, now: float) -> list[Command]:
     error = _refusal(fleet, name, old)
     if old is None or error is not None:
         return [FailSwap(name, event.version, error or _unknown(name))]
-    new = Model(
-        event.spec,
-        event.version,
-        "arriving",
-        wanted=True,
-        pinned=event.spec.pinned,
-        description=event.description,
+    new = fleet.new_version(
+        event.spec, event.version, place="arriving", wanted=True, description=event.description
     )
     fleet.versions[new.key] = fleet.arriving[name] = new
     if event.only_if_loaded and not old.live_workers():
@@ -101,7 +96,7 @@ def _switch(fleet: Fleet, new: Model, now: float) -> list[Command]:
     del fleet.arriving[name]
     fleet.models[name] = new
     new.place, old.place = "serving", "leaving"
-    new.wanted, new.ends = old.wanted, old.ends
+    new.wanted, new.pace = old.wanted, old.pace
     for entry in list(old.queue):
         old.queue.remove(entry)
         new.queue.push(entry)

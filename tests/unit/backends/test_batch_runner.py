@@ -49,12 +49,14 @@ class Recorder(BatchEngine[Item]):
 class Bench:
     def __init__(self) -> None:
         self.engine = Recorder()
-        self.runner = BatchRunner(self.engine)
+        self.now = 100.0
+        self.runner = BatchRunner(self.engine, lambda: self.now)
         self.announced: list[str] = []
         self.runner.announce = self.announced.append
 
-    def add(self, job_id: str, *names: str) -> None:
-        job = Job(job_id, "m", "embed", EmbedParameters(), [Text(name) for name in names])
+    def add(self, job_id: str, *names: str, priority: int = 0) -> None:
+        texts = [Text(name) for name in names]
+        job = Job(job_id, "m", "embed", EmbedParameters(), list(texts), priority=priority)
         self.runner.add(job, [Item(name) for name in names])
 
     def run(self) -> list[Output]:
@@ -121,3 +123,20 @@ def test_unstarted_jobs_can_be_handed_back() -> None:
     bench.runner.step()
     assert bench.runner.requeue(0) == ["b"]
     assert bench.runner.capacity().queued == 2
+
+
+def test_a_larger_priority_goes_first() -> None:
+    bench = Bench()
+    bench.add("low", *"abcd", priority=-1)
+    bench.add("high", *"efgh", priority=1)
+    bench.run()
+    assert bench.engine.batches == [list("efgh"), list("abcd")]
+
+
+def test_no_priority_goes_before_what_waits_for_long() -> None:
+    bench = Bench()
+    bench.add("low", *"abcd", priority=-1)
+    bench.now += 2.5
+    bench.add("high", *"efgh", priority=1)
+    bench.run()
+    assert bench.engine.batches == [list("abcd"), list("efgh")]

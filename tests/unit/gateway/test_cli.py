@@ -121,6 +121,17 @@ def test_a_key_is_shown_once_and_can_be_taken_away(config: Path, capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
+def test_a_keys_limits_are_set_and_listed(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flag = ["--config", str(config)]
+    limits = ["--highest-priority", "batch", "--max-running", "2", "--max-waiting", "9"]
+    assert main(["keys", "create", "crawler", *limits, *flag]) == 0
+    capsys.readouterr()
+    assert main(["keys", "list", *flag]) == 0
+    assert capsys.readouterr().out == (
+        "crawler  (api, metrics)  priority: batch  highest_priority: batch  max_waiting: 9  max_running: 2\n"
+    )
+
+
 @pytest.mark.parametrize(
     "argv", [[], ["nonsense"], ["serve", "--port", "70000"], ["serve", "--port", "x"], ["keys"], ["config"]]
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.keys import DEFAULT_SCOPES, PREFIX, KeyRing, KeysError
+from gateway.keys import DEFAULT_SCOPES, PREFIX, KeyLimits, KeyRing, KeysError
 
 
 @pytest.fixture
@@ -37,6 +37,25 @@ def test_each_key_is_told_from_the_others(path: Path) -> None:
         assert key is not None
         assert key.name == name
     assert [(key.name, key.scopes) for key in ring.list()] == [("a", {"api"}), ("b", {"admin"})]
+
+
+def test_a_keys_limits_are_kept(path: Path) -> None:
+    limits = KeyLimits("batch", "normal", max_waiting=3, max_running=1)
+    text = KeyRing.open(path).create("crawler", limits=limits)
+    key = KeyRing.open(path).check(text)
+    assert key is not None
+    assert key.limits == limits
+
+
+def test_a_key_without_limits_stands_in_the_file_as_ever(path: Path) -> None:
+    KeyRing.open(path).create("laptop")
+    assert "limits" not in path.read_text()
+    assert KeyRing.open(path).list()[0].limits == KeyLimits()
+
+
+def test_a_class_above_the_highest_is_no_class_to_begin_with(path: Path) -> None:
+    with pytest.raises(KeysError, match="highest"):
+        KeyRing.open(path).create("odd", limits=KeyLimits("normal", "batch"))
 
 
 def test_the_text_is_not_kept(path: Path) -> None:

@@ -1,6 +1,7 @@
 """The engine of all voices, with one that hums."""
 
 import pytest
+from msgspec.structs import replace
 
 from backends.protocol import (
     MAX_AUDIO_DELTA_BYTES,
@@ -105,6 +106,15 @@ def test_more_than_the_bound_waits_and_can_be_given_back() -> None:
     assert speaking.requeue(1) == ["c"]
     assert speaking.requeue(0) == ["b"]
     assert {output.job_id for output in drain(speaking) if isinstance(output, Finished)} == {"a"}
+
+
+def test_a_larger_priority_begins_first() -> None:
+    voice = Humming()
+    speaking = engine(voice, most_streams=1)
+    for name, priority in (("a", 0), ("b", -1), ("c", 1)):
+        speaking.add(replace(job(name), priority=priority), [item(name)])
+    drain(speaking)
+    assert voice.log == ["c", "a", "b"]
 
 
 def test_long_stretches_are_sent_in_several_messages() -> None:

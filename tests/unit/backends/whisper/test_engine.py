@@ -372,6 +372,15 @@ def test_jobs_beyond_the_places_wait_and_can_be_given_back(folder: Path) -> None
     assert texts(bench.results()) == {"three": "c d", "one": "a b"}
 
 
+def test_a_low_priority_is_heard_beside_many_better_ones(folder: Path) -> None:
+    bench = Bench(folder, most_rows=1)
+    bench.add("patient", sound(("a", 4)), priority=-1)
+    for number in range(7):
+        bench.add(f"better{number}", sound(*(("b", 4), (" ", 6)) * 4), priority=1)
+    order = [output.job_id for output in bench.run() if isinstance(output, Finished)]
+    assert order[0] == "patient"
+
+
 def test_the_items_of_a_job_end_with_it(bench: Bench) -> None:
     bench.add("two", sound(("a", 2)), sound(("b", 2)))
     outputs = bench.run()

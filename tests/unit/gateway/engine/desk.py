@@ -29,6 +29,7 @@ from gateway.engine.events import (
 )
 from gateway.engine.placement import Device
 from gateway.engine.scheduler import Scheduler
+from gateway.keys import USUAL, KeyLimits
 
 DESCRIPTION = Description(["generate"], [], memory_bytes=60)
 RESULT = GenerationResult("", "stop", 1, 1)
@@ -46,7 +47,9 @@ class Desk:
             for name in models or ("m",)
         ]
         limits = LimitsConfig(
-            queued_jobs_per_model=settings.pop("queue", 10), jobs_per_key=settings.pop("per_key", 99)
+            queued_jobs_per_model=settings.pop("queue", 10),
+            queued_jobs_per_key=settings.pop("queue_per_key", 99),
+            jobs_per_key=settings.pop("per_key", 99),
         )
         placement = PlacementConfig(
             min_residency_s=settings.pop("residency", 0), yield_after_s=settings.pop("yield_after", 5)
@@ -71,11 +74,13 @@ class Desk:
         items: int = 1,
         answers: int = 1,
         prompt: str = "x",
+        key: str = "key",
+        limits: KeyLimits = USUAL,
         **more: Any,
     ) -> list[Command]:
         parameters = GenerateParameters(n=answers)
         job = Job(job_id, model, "generate", parameters, [Text(prompt)] * items, stream, **more)
-        return self.tell(JobArrived(job, "key"))
+        return self.tell(JobArrived(job, key, limits))
 
     def ready(self, worker_id: int, free: int = 4) -> list[Command]:
         return self.tell(WorkerReady(worker_id, Capacity(free, -1, 0, 0), 1.0))

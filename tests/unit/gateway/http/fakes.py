@@ -49,7 +49,7 @@ from gateway.engine.errors import GatewayError
 from gateway.engine.registry import Registry
 from gateway.engine.status import ModelStatus, WorkerStatus
 from gateway.engine.stream import JobStream
-from gateway.keys import KeyRing
+from gateway.keys import ANYONE, Key, KeyRing
 from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
 
@@ -271,10 +271,10 @@ class FakeEngine:
             return PAINTER_DESCRIPTION
         return msgspec.structs.replace(CHAT_DESCRIPTION, parameters=self.parameters)
 
-    def submit(self, job: Job, *, key: str = "") -> JobStream:
+    def submit(self, job: Job, *, key: Key = ANYONE) -> JobStream:
         if self.refusal is not None:
             raise self.refusal
-        self.jobs.append((job, key))
+        self.jobs.append((job, key.name))
         media: list[Any] = [*job.items]
         if isinstance(job.parameters, PaintParameters):
             media += [*job.parameters.images, job.parameters.mask]

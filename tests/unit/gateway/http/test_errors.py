@@ -31,9 +31,11 @@ EXPECTED: dict[str, tuple[int, str | None]] = {
     "BodyTooLarge": (413, "body_too_large"),
     "UnsupportedMedia": (415, "unsupported_media_type"),
     "LimitExceeded": (429, "rate_limit_exceeded"),
+    "KeyQueueFull": (429, "key_queue_full"),
     "Unavailable": (503, None),
     "QueueFull": (503, "queue_full"),
     "QueueTimeout": (503, "queue_timeout"),
+    "WaitTooLong": (503, "wait_too_long"),
     "Draining": (503, "shutting_down"),
     "ModelLoading": (503, "model_loading"),
     "ModelFailed": (503, "model_failed"),
@@ -82,6 +84,12 @@ async def test_each_error_class_is_an_answer(tmp_path: Any, kind: type[GatewayEr
 def test_overload_says_when_to_come_back(given: float | None, seconds: str, milliseconds: str) -> None:
     headers = headers_of(errors.QueueFull("full", retry_after_s=given))
     assert (headers["retry-after"], headers["retry-after-ms"]) == (seconds, milliseconds)
+
+
+def test_a_refusal_says_where_in_the_queue_it_stood() -> None:
+    headers = headers_of(errors.QueueTimeout("late", queue_position=3, queue_length=7))
+    assert (headers["x-queue-position"], headers["x-queue-length"]) == ("3", "7")
+    assert not any(name.startswith("x-queue") for name in headers_of(errors.Draining("bye")))
 
 
 def test_a_refusal_of_compat_is_a_bad_request() -> None:

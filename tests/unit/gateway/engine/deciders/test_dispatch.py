@@ -51,6 +51,26 @@ def test_replicas_share_by_free_room() -> None:
     assert [c.worker_id for c in of(Dispatch, desk.job("c"))] == [2]
 
 
+def test_a_job_goes_with_the_class_that_it_has_risen_to() -> None:
+    desk = Desk(ageing_s=5.0)
+    desk.job("patient", priority=-1)
+    desk.now += 6
+    assert [c.job.priority for c in of(Dispatch, desk.ready(1))] == [0]
+
+
+def test_none_lies_ahead_that_would_pass_a_lower_class_for_ever() -> None:
+    """The worker lets the higher class pass; the gateway sends it none while a lower one waits there."""
+    desk = Desk(queue=50)
+    desk.job("running")
+    desk.ready(1, free=1)
+    desk.frame(1, Started("running"), free=0)
+    assert of(Dispatch, desk.job("batch", priority=-1))
+    assert not of(Dispatch, desk.job("interactive", priority=1))
+    assert not of(Dispatch, desk.frame(1, free=0, queued=1))
+    commands = desk.frame(1, Finished("running"), Started("batch"), free=0)
+    assert [c.job.id for c in of(Dispatch, commands)] == ["interactive"]
+
+
 def test_higher_priority_goes_first() -> None:
     desk = Desk()
     desk.job("low")

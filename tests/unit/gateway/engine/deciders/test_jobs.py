@@ -20,6 +20,8 @@ from gateway.engine.events import (
     StartWorker,
     WorkerReady,
 )
+from gateway.engine.placement import Device
+from gateway.keys import KeyLimits
 from tests.unit.gateway.engine.desk import Desk, failure, of
 
 
@@ -31,17 +33,94 @@ def test_a_full_queue_refuses_with_a_time_to_wait() -> None:
     assert error.retry_after_s == 1.0
 
 
-def test_the_time_to_wait_follows_the_rate_of_ends() -> None:
-    desk = Desk(queue=6)
-    for i in range(5):
+def keep_busy(desk: Desk, pause_s: float) -> None:
+    """Let one job go every so often, while nine wait."""
+    for i in range(10):
         desk.job(f"early{i}")
-    desk.ready(1, free=8)
+    desk.ready(1, free=-1)
     for i in range(5):
-        desk.now += 2
-        desk.frame(1, Started(f"early{i}"), Finished(f"early{i}"), free=-9)
-    for i in range(6):
+        desk.now += pause_s
+        desk.frame(1, free=-1)  # one place of the look-ahead
         desk.job(f"late{i}")
-    assert failure(desk.job("more"), "more").retry_after_s == pytest.approx(6.0)
+
+
+def test_the_time_to_wait_follows_the_pace() -> None:
+    desk = Desk()
+    keep_busy(desk, 2.0)
+    desk.job("tenth")
+    error = failure(desk.job("more"), "more")
+    assert isinstance(error, errors.QueueFull)
+    assert error.retry_after_s == pytest.approx(10.0), "five jobs, two seconds each"
+    assert error.queue_length == 10
+
+
+def test_a_job_that_cannot_begin_before_its_deadline_is_refused_at_once() -> None:
+    desk = Desk()
+    keep_busy(desk, 2.0)
+    error = failure(desk.job("hasty", timeout_s=5.0), "hasty")
+    assert isinstance(error, errors.WaitTooLong)
+    assert (error.queue_position, error.queue_length) == (10, 9)
+    assert error.retry_after_s == pytest.approx(9 * 2.0 - 5.0)
+    assert not of(FailJob, desk.job("urgent", timeout_s=5.0, priority=1)), "it goes before all of them"
+
+
+def test_a_job_that_would_wait_longer_than_any_may_is_refused_at_once() -> None:
+    desk = Desk(queue_s=15.0)
+    keep_busy(desk, 2.0)
+    assert isinstance(failure(desk.job("late"), "late"), errors.WaitTooLong)
+
+
+def test_a_load_that_is_nearly_done_is_waited_for() -> None:
+    desk = Desk(queue_s=20.0)
+    desk.tell(ModelWanted("m"))
+    desk.tell(WorkerReady(1, Capacity(1, -1, 0, 0), 30.0))
+    desk.die(1)
+    desk.tick(1.0)
+    assert isinstance(failure(desk.job("early"), "early"), errors.ModelLoading)
+    desk.now += 15
+    assert not of(FailJob, desk.job("late"))
+
+
+def test_a_key_may_fill_a_part_of_the_queue_only() -> None:
+    desk = Desk(queue_per_key=2)
+    desk.job("a")
+    desk.job("b")
+    error = failure(desk.job("c"), "c")
+    assert isinstance(error, errors.KeyQueueFull)
+    assert error.queue_length == 2
+    assert not of(FailJob, desk.job("d", key="another"))
+    assert not of(FailJob, desk.job("e", key="")), "nobody in particular"
+    assert not of(FailJob, desk.job("f", key="many", limits=KeyLimits(max_waiting=3)))
+
+
+def test_a_key_over_its_jobs_with_workers_waits_for_itself_alone() -> None:
+    desk = Desk("m", "n", devices=[Device("cpu", 1000)])
+    limits = KeyLimits(max_running=2)
+    for worker_id, model in enumerate("mn", 1):
+        desk.tell(ModelWanted(model))
+        desk.ready(worker_id)
+    assert of(Dispatch, desk.job("a", limits=limits))
+    assert of(Dispatch, desk.job("b", "n", limits=limits))
+    assert not desk.job("c", "n", limits=limits)
+    assert of(Dispatch, desk.job("d", "n", key="another"))
+    assert [c.job.id for c in of(Dispatch, desk.frame(1, Started("a"), Finished("a")))] == ["c"]
+    assert not desk.job("e", limits=limits)
+    assert [c.job.id for c in of(Dispatch, desk.tell(JobAborted("b", errors.InternalError("gone"))))] == ["e"]
+
+
+def test_a_worker_that_dies_frees_its_keys_places() -> None:
+    desk = Desk()
+    limits = KeyLimits(max_running=1)
+    desk.job("a", limits=limits)
+    desk.job("b", limits=limits)
+    assert [c.job.id for c in of(Dispatch, desk.ready(1))] == ["a"]
+    desk.die(1)
+    desk.tick(1.0)
+    assert [c.job.id for c in of(Dispatch, desk.ready(2))] == ["a"]
+    assert [c.job.id for c in of(Dispatch, desk.frame(2, Started("a"), Finished("a")))] == ["b"]
+    assert not of(Dispatch, desk.frame(2, Started("b"), Finished("b")))
+    assert not desk.fleet.running_by_key
+    assert not desk.fleet.held_keys
 
 
 def test_a_key_over_its_bound_is_refused_and_freed_again() -> None:
