@@ -62,7 +62,8 @@ class LimitsConfig(Settings, frozen=True, kw_only=True):
     items_per_request: Positive = 2048
     """Inputs in one embeddings request, prompts in one completions request."""
     connections: Positive = 12000
-    """TCP connections kept open at once."""
+    """TCP connections open at once, as far as the process may have so many files open; requests on more are
+    refused with 503 and Retry-After."""
 
 
 class TimeoutsConfig(Settings, frozen=True, kw_only=True):
@@ -86,6 +87,8 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     """A live transcription session whose client sends nothing for this long is closed."""
     picture_file_s: PositiveSeconds = 3600.0
     """A painted picture is kept for its address this long."""
+    head_s: PositiveSeconds = 20.0
+    """A client sends the head of a request within this time, or its connection is closed."""
     first_event_s: PositiveSeconds = 10.0
     """A streamed answer keeps its HTTP status open this long for an early error, then sends headers."""
     keepalive_s: PositiveSeconds = 10.0

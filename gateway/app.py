@@ -10,6 +10,7 @@ from gateway.http.admin import admin_routes
 from gateway.http.auth import KeyGuard, admin_paths, public_paths
 from gateway.http.chat import chat_route
 from gateway.http.completions import completion_route
+from gateway.http.connections import ConnectionLimit
 from gateway.http.cortex import cortex_chat_route
 from gateway.http.cortex_audio import cortex_audio_routes
 from gateway.http.embeddings import embedding_route
@@ -42,10 +43,12 @@ def create_app(
     *,
     reloader: Reloader,
     spool: Path | None = None,
+    connections: ConnectionLimit | None = None,
 ) -> Litestar:
     """The whole HTTP side. The engine is started and stopped by whoever made it.
 
     `spool`: the folder for uploads; None: the system's for temporary files.
+    `connections`: those of the server that runs it; None: they are not counted.
     """
     services = Services(config, engine, metrics, keys, reloader, spool, PictureFiles(config, spool))
     app = Litestar(
@@ -76,5 +79,5 @@ def create_app(
         debug=False,
     )
     guard = KeyGuard(keys, public_paths(app), admin_paths(app))
-    app.asgi_handler = Front(app.asgi_handler, config, guard, metrics)
+    app.asgi_handler = Front(app.asgi_handler, config, guard, metrics, connections)
     return app

@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -102,6 +103,7 @@ async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.soc
 
     from gateway.app import create_app
     from gateway.engine.engine import Engine
+    from gateway.http.connections import Connection, ConnectionLimit, raise_file_limit
     from gateway.reloading import Reloader
     from gateway.telemetry.metrics import Metrics
     from gateway.weights.store import WeightsStore
@@ -113,11 +115,14 @@ async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.soc
         def capture_signals(self) -> Iterator[None]:
             yield
 
+    limit = ConnectionLimit(
+        config.limits.connections, raise_file_limit(), sum(spec.replicas for spec in config.models)
+    )
     metrics = Metrics()
     cache = cache_dir(config)
     engine = Engine(config, WeightsStore(cache), metrics, cache, spool.folder)
     reloader = Reloader(file, config, engine, metrics)
-    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool.folder)
+    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool.folder, connections=limit)
     server = Server(
         uvicorn.Config(
             app,
@@ -125,7 +130,7 @@ async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.soc
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=config.limits.connections,
+            http=partial(Connection, limit=limit, head_s=config.timeouts.head_s),  # type: ignore[arg-type]
             timeout_graceful_shutdown=2,
             ws="websockets-sansio",
             ws_max_size=config.limits.json_body_bytes,

@@ -16,6 +16,7 @@ from structlog.contextvars import bind_contextvars
 from config.schema import Config
 from gateway.engine.errors import GatewayError, QueueFull
 from gateway.http.auth import KeyGuard
+from gateway.http.connections import ConnectionLimit, too_many
 from gateway.http.cors import is_preflight, origin_headers, preflight_answer
 from gateway.http.disconnect import remember_transport
 from gateway.http.ending import run_endings
@@ -33,13 +34,21 @@ _UNCOUNTED = ("/health/", "/metrics")
 class Front:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, config: Config, guard: KeyGuard, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        config: Config,
+        guard: KeyGuard,
+        metrics: Metrics,
+        connections: ConnectionLimit | None = None,
+    ) -> None:
         self._app = app
         self._hosts = HostList(config.server)
         self._guard = guard
         self._metrics = metrics
         self._open_limit = config.limits.open_requests
         self._open = 0
+        self._connections = connections
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
@@ -73,12 +82,14 @@ class Front:
             if exchange.origin is not None and is_preflight(scope):
                 return preflight_answer(scope)
             self._guard.check(scope)
-            if self._open > self._open_limit and not scope["path"].startswith(_UNCOUNTED):
-                raise QueueFull("The server has too many requests open.", code="too_many_requests")
+            if not scope["path"].startswith(_UNCOUNTED):
+                self._count()
         except GatewayError as error:
+            answer = error_answer(error)
             if isinstance(error, QueueFull):
                 self._metrics.refused("", error.code or "")
-            return error_answer(error)
+                answer.headers.append((b"connection", b"close"))  # there are too many of them
+            return answer
         return self._app
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,8 +115,14 @@ class Front:
         host = self._hosts.check_host(header_values(scope["headers"], b"host"))
         self._hosts.check_origin(header_values(scope["headers"], b"origin"), host)
         self._guard.check(scope)
+        self._count()
+
+    def _count(self) -> None:
+        """Raises QueueFull where one more is too many."""
         if self._open > self._open_limit:
             raise QueueFull("The server has too many requests open.", code="too_many_requests")
+        if self._connections is not None and self._connections.reached:
+            raise too_many()
 
     def _report(self, scope: HTTPScope, exchange: "Exchange") -> None:
         route = str(scope.get("path_template") or "unmatched")

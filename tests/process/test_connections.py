@@ -1,0 +1,132 @@
+"""More connections than there may be, and clients that never come to the point (rows 11 and 30)."""
+
+import contextlib
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from tests.gateway_process import GatewayProcess, wait_for
+
+MODEL = {
+    "name": "fake",
+    "backend": "fake",
+    "tasks": ["generate"],
+    "source": __file__,
+    "parameters": {"tokens": 1_000_000, "step_ms": 200, "max_sequences": 4000},
+    "preload": True,
+}
+BODY = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "x"}], "stream": True}).encode()
+REQUEST = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, limits: dict[str, Any], **more: Any) -> Iterator[GatewayProcess]:
+    config = {"models": [MODEL], "limits": limits, "timeouts": {"keepalive_s": 1000, "head_s": 1}}
+    with GatewayProcess.serving(config, folder, **more) as gateway:
+        yield gateway.wait_until_ready()
+
+
+@contextlib.contextmanager
+def connected(gateway: GatewayProcess, count: int) -> Iterator[list[socket.socket]]:
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))
+            for _ in range(count)
+        ]
+
+
+def answer(sock: socket.socket) -> bytes:
+    """All that comes until the other side closes."""
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while part := sock.recv(65536):
+            data += part
+    return data
+
+
+def test_more_connections_than_allowed_are_refused_and_health_answers(tmp_path: Path) -> None:
+    with serving(tmp_path, {"connections": 20}) as gateway, connected(gateway, 20) as streams:
+        for stream in streams:
+            stream.sendall(REQUEST)
+        assert all(stream.recv(12) == b"HTTP/1.1 200" for stream in streams)
+        with httpx.Client(base_url=gateway.base_url) as client:
+            refused = client.get("/v1/models")
+            assert refused.status_code == 503
+            assert refused.json()["error"]["code"] == "too_many_connections"
+            assert int(refused.headers["retry-after"]) >= 1
+            assert client.get("/health/live").status_code == 200
+        for stream in streams:
+            stream.close()
+        wait_for(lambda: gateway.get("/v1/models").status_code == 200, 1)
+        assert gateway.metric("refusals_total", reason="too_many_connections") == 1
+
+
+def test_a_head_that_never_ends_costs_its_connection(tmp_path: Path) -> None:
+    with serving(tmp_path, {}) as gateway, connected(gateway, 3) as (silent, slow, whole):
+        slow.sendall(b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        whole.sendall(REQUEST)
+        began_at = time.monotonic()
+        while time.monotonic() - began_at < 0.8:
+            slow.sendall(b"x-more: 1\r\n")
+            time.sleep(0.1)
+        assert answer(slow) == answer(silent) == b""
+        assert time.monotonic() - began_at < 2
+        assert whole.recv(12) == b"HTTP/1.1 200"
+        assert b"w1 " in whole.recv(65536), "a stream lasts as long as it lasts"
+
+
+def test_few_file_descriptors_shed_load_without_spinning(tmp_path: Path) -> None:
+    """Row 30."""
+
+    def few() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with serving(tmp_path, {}, preexec_fn=few) as gateway:
+        process = psutil.Process(gateway.process.pid)
+        before = process.num_fds()
+        with connected(gateway, 200) as flood:
+            for sock in flood[:3]:
+                sock.sendall(REQUEST)
+            for sock in flood[-20:]:
+                assert answer(sock).startswith((b"HTTP/1.1 503", b""))
+            refusals = [answer(sock) for sock in flood[100:180]]
+            assert any(b"too_many_connections" in text and b"retry-after" in text for text in refusals)
+            busy_before = sum(process.cpu_times()[:2])
+            time.sleep(1)
+            assert sum(process.cpu_times()[:2]) - busy_before < 0.5
+            assert process.num_fds() < 64
+        wait_for(lambda: gateway.get("/v1/models").status_code == 200, 5)
+        wait_for(lambda: process.num_fds() <= before + 5, 5)
+
+
+@pytest.mark.parametrize("count", [1500])
+def test_idle_streams_are_cheap_and_health_stays_quick(tmp_path: Path, count: int) -> None:
+    """Row 11 in small: 60 kB a stream at most, as 600 MB for 10,000."""
+    limits = {"queued_jobs_per_model": 20_000, "jobs_per_key": 20_000, "open_requests": 20_000}
+    with serving(tmp_path, limits) as gateway:
+        process = psutil.Process(gateway.process.pid)
+        before = process.memory_info().rss
+        with connected(gateway, count) as streams:
+            for stream in streams:
+                stream.sendall(REQUEST)
+            for stream in streams:
+                assert stream.recv(12) == b"HTTP/1.1 200"
+            assert (process.memory_info().rss - before) / count < 60_000
+            times = []
+            with httpx.Client(base_url=gateway.base_url, timeout=10) as client:
+                for _ in range(100):
+                    began_at = time.monotonic()
+                    assert client.get("/health/live").status_code == 200
+                    times.append(time.monotonic() - began_at)
+            assert sorted(times)[98] < 0.1
