@@ -103,6 +103,23 @@ class TimeoutsConfig(Settings, frozen=True, kw_only=True):
     """A worker that has had nothing to do for this long is stopped and its memory freed; 0: never."""
 
 
+class PressureConfig(Settings, frozen=True, kw_only=True):
+    """When the machine, or its control group, runs short of memory: before the system kills somebody."""
+
+    refuse_below: Annotated[float, Meta(ge=0, le=1)] = 0.03
+    """Share of all memory; while less is available new work is refused, then idle models are evicted, at last
+    batch jobs are put back or ended. 0: never."""
+    relief_above: Fraction = 0.06
+    """Share of all memory that must be available again before all is as before."""
+    stall_share: Fraction = 0.3
+    """Share of time in which everything waits for memory (PSI) that counts as too little, while less than
+    relief_above is available."""
+    step_s: PositiveSeconds = 3.0
+    """From one of these steps to the next."""
+    check_s: PositiveSeconds = 1.0
+    """Between two looks."""
+
+
 class LogConfig(Settings, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -195,6 +212,7 @@ class Config(Settings, frozen=True, kw_only=True):
     auth: AuthConfig = field(default_factory=AuthConfig)
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
+    pressure: PressureConfig = field(default_factory=PressureConfig)
     log: LogConfig = field(default_factory=LogConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     backends: dict[str, BackendConfig] = field(default_factory=dict)

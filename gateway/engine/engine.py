@@ -26,6 +26,7 @@ from gateway.engine.lifecycle import Lifecycle
 from gateway.engine.load_message import load_message
 from gateway.engine.memory_desk import MemoryDesk
 from gateway.engine.open_job import OpenJob
+from gateway.engine.pressure_watch import watch_memory
 from gateway.engine.registry import Registry
 from gateway.engine.reporting import Reporter
 from gateway.engine.scheduler import Scheduler
@@ -57,7 +58,14 @@ class Engine:
         self._registry = Registry(config.models)
         devices, learned = Devices(config), LearnedPeaks(cache_dir / "memory")
         found = [state.device for state in devices.look()[0]]
-        self._scheduler = Scheduler(config.models, found, config.limits, config.timeouts, config.placement)
+        self._scheduler = Scheduler(
+            config.models,
+            found,
+            config.limits,
+            config.timeouts,
+            config.placement,
+            pressure=config.pressure,
+        )
         self.memory = MemoryDesk(config, devices, learned, self._post)
         self._supervisor = Supervisor(
             config.backends, config.timeouts.stop_s, spool, self._post, self.memory.wait_returned
@@ -74,6 +82,7 @@ class Engine:
         self._timer: asyncio.TimerHandle | None = None
         self._wake_at = math.inf
         self._preloading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._created = int(time.time())
@@ -86,6 +95,9 @@ class Engine:
         """Begin to load the models that are to be preloaded; does not wait for them."""
         self.memory.start()
         names = [spec.name for spec in self._config.models if spec.preload]
+        self._watching = asyncio.create_task(
+            watch_memory(self._config.pressure.check_s, self._post), name="memory pressure"
+        )
         self._preloading = asyncio.create_task(self.life.preload(names), name="preload")
 
     async def drain(self, timeout_s: float) -> bool:
@@ -108,8 +120,9 @@ class Engine:
     async def stop(self) -> None:
         """Stop every worker and wait until the last is reaped."""
         self._post(events.DrainStarted())
-        if self._preloading is not None:
-            self._preloading.cancel()
+        for task in (self._preloading, self._watching):
+            if task is not None:
+                task.cancel()
         await self._supervisor.stop_all()
         await self.memory.stop()
         if self._timer is not None:

@@ -24,6 +24,7 @@
     │   │   └── ModelNotPulled  503  model_not_pulled; a person must act first
     │   ├── ModelUnloaded       503  model_unloaded; while it was in use
     │   ├── NoRoom              503  insufficient_memory
+    │   ├── MemoryShort         503  memory_short; the machine has hardly any left
     │   ├── StorageFailed       503  storage_failed; the disk is full or cannot be written
     │   └── WorkerDied          503  worker_died
     ├── RequestTimeout          504  timeout
@@ -178,6 +179,10 @@ class ModelUnloaded(Unavailable):
 
 class NoRoom(Unavailable):
     default_code = "insufficient_memory"
+
+
+class MemoryShort(Unavailable):
+    default_code = "memory_short"
 
 
 class StorageFailed(Unavailable):

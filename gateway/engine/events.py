@@ -13,6 +13,7 @@ from backends.protocol import Capacity, Description, Frame, Job, SessionInput
 from config.schema import ModelSpec
 from gateway.engine.errors import GatewayError
 from gateway.engine.placement import Device, Share
+from gateway.engine.pressure import Reading
 from gateway.keys import USUAL, KeyLimits
 
 
@@ -145,6 +146,12 @@ class MemoryMeasured(Event, frozen=True):
     """Bytes by worker and device."""
 
 
+class MemoryRead(Event, frozen=True):
+    """How much memory the machine has left."""
+
+    reading: Reading
+
+
 class DrainStarted(Event, frozen=True):
     """Take no new jobs; let the running ones end."""
 
@@ -155,6 +162,20 @@ class Tick(Event, frozen=True):
 
 class Command(Struct, frozen=True):
     """Something to do."""
+
+
+class PressureChanged(Command, frozen=True):
+    """The machine runs short of memory, or has enough again. `step`: calm, refuse, evict or shed."""
+
+    step: str
+    reading: Reading
+
+
+class WorkShed(Command, frozen=True):
+    """Something of a model was given up for memory. `action`: evicted, put back or aborted."""
+
+    model: str
+    action: str
 
 
 class StartWorker(Command, frozen=True):

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from backends.protocol import Capacity, Description
-from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
+from config.schema import LimitsConfig, ModelSpec, PlacementConfig, PressureConfig, TimeoutsConfig
 from gateway.engine.errors import GatewayError
 from gateway.engine.job_queue import JobEntry, JobQueue
 from gateway.engine.pace import Pace
 from gateway.engine.placement import Device, Share
+from gateway.engine.pressure import Pressure
 from gateway.engine.suspects import Suspects
 from gateway.engine.timers import Timers
 
@@ -214,6 +215,8 @@ class Fleet:
         self.jobs: dict[str, JobEntry] = {}
         self.workers: dict[int, Worker] = {}
         self.draining = False
+        self.pressure = Pressure()
+        self.pressure_config = PressureConfig()
         self.devices = devices
         self.limits = limits
         self.placement = placement

@@ -77,6 +77,13 @@ class Reporter:
                 self._metrics.worker_event(model, "started")
                 if worker := self._fleet.workers.get(worker_id):
                     self._of_worker("loading", worker)
+            case events.PressureChanged(step, reading):
+                self._metrics.pressure_changed(step)
+                shown = {"total_mb": reading.total_bytes >> 20, "available_mb": reading.available_bytes >> 20}
+                log.warning("memory pressure", step=step, stalled=round(reading.stalled, 3), **shown)
+            case events.WorkShed(model, action):
+                self._metrics.shed(model, action)
+                log.warning("given up for memory", model=model, action=action)
             case events.SwitchVersion(model, version):
                 self._metrics.swap_ended(model, "ok")
                 log.info("model swapped", model=model, version=version)

@@ -6,7 +6,7 @@ every decision can be tested by feeding events. Each event goes to the one of th
 
 from collections.abc import Iterable, Sequence
 
-from config.schema import LimitsConfig, ModelSpec, PlacementConfig, TimeoutsConfig
+from config.schema import LimitsConfig, ModelSpec, PlacementConfig, PressureConfig, TimeoutsConfig
 from gateway.engine.deciders import (
     idle,
     jobs,
@@ -14,6 +14,7 @@ from gateway.engine.deciders import (
     models,
     outputs,
     progress,
+    relief,
     sessions,
     stops,
     swaps,
@@ -30,6 +31,7 @@ from gateway.engine.events import (
     JobArrived,
     LoadProgressed,
     MemoryMeasured,
+    MemoryRead,
     MemoryReturned,
     ModelAdded,
     ModelBroken,
@@ -57,8 +59,11 @@ class Scheduler:
         limits: LimitsConfig,
         timeouts: TimeoutsConfig,
         placement: PlacementConfig | None = None,
+        *,
+        pressure: PressureConfig | None = None,
     ) -> None:
         self.fleet = Fleet(specs, devices, limits, timeouts, placement or PlacementConfig())
+        self.fleet.pressure_config = pressure or PressureConfig()
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`, in order."""
@@ -85,6 +90,8 @@ class Scheduler:
                 return workers.take_ready(fleet, event, now)
             case WorkerDied():
                 return workers.take_death(fleet, event, now)
+            case MemoryRead():
+                return relief.take_reading(fleet, event, now)
             case DrainStarted():
                 return sessions.drain(fleet, now)
             case Tick():

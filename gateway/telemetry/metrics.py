@@ -8,7 +8,14 @@ from collections.abc import Callable, Iterable
 from functools import cache
 
 from msgspec import Struct
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
 from prometheus_client.exposition import generate_latest
@@ -23,6 +30,7 @@ _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 1
 _TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)
 _HTTP_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600)
 _BATCH = (1, 2, 4, 8, 12, 16, 24, 32, 64, 128, 256)
+PRESSURE_STEPS = ("calm", "refuse", "evict", "shed")
 WORKER_STATES = ("starting", "ready", "draining", "stopping", "killed")
 MODEL_STATES = ("cold", "starting", "ready", "restarting", "failed", "unloading")
 
@@ -94,6 +102,9 @@ class Metrics:
         self._queue = self._histogram(
             "request_queue_time_seconds", "Arrival to start", (*job, "priority"), _LATENCY_S
         )
+        self._pressure = self._gauge("memory_pressure", "1 for the step that it is at", ("step",))
+        self.pressure_changed(PRESSURE_STEPS[0])
+        self._sheds = self._counter("sheds", "Given up for memory", ("model", "action"))
         self._refusals = self._counter("refusals", "Requests refused at once", ("model", "reason"))
         self._batch = self._histogram("batch_size", "Items that shared one engine step", model, _BATCH)
         self._step = self._histogram("engine_step_seconds", "One engine step", model, _TOKEN_S)
@@ -172,6 +183,14 @@ class Metrics:
         """`model`: empty where none was looked at; `reason`: the error's code."""
         self._refusals.labels(model, reason).inc()
 
+    def pressure_changed(self, step: str) -> None:
+        for name in PRESSURE_STEPS:
+            self._pressure.labels(name).set(name == step)
+
+    def shed(self, model: str, action: str) -> None:
+        """`action`: evicted, put back, aborted."""
+        self._sheds.labels(model, action).inc()
+
     def worker_event(self, model: str, event: str) -> None:
         """`event`: started, ready, died, stopped."""
         self._worker_events.labels(model, event).inc()
@@ -193,6 +212,9 @@ class Metrics:
     def config_reloaded(self, outcome: str) -> None:
         """`outcome`: ok, partly (a model could not be swapped) or refused (nothing has changed)."""
         self._reloads.labels(outcome).inc()
+
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...]) -> Gauge:
+        return Gauge(f"llm_cortex_{name}", text, labels, registry=self.registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"llm_cortex_{name}", text, labels, registry=self.registry)

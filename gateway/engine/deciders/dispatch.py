@@ -7,6 +7,7 @@ from gateway.engine.deciders.shares import enter_worker
 from gateway.engine.events import Command, Dispatch, SendInput
 from gateway.engine.fleet import Fleet, Model, Worker
 from gateway.engine.job_queue import JobEntry
+from gateway.engine.pressure import Step
 
 LOOK_AHEAD_ITEMS = 2
 """Items sent beyond what a worker can start, so that it never waits for the next one."""
@@ -17,6 +18,8 @@ def send_waiting(
 ) -> list[Command]:
     """Send what can be sent, to the worker with most room that is not `excluded`."""
     commands: list[Command] = []
+    if fleet.pressure.step is Step.SHED:
+        return commands
     workers = [worker for worker in model.ready_workers() if worker.id not in excluded]
     while (entry := model.queue.first(now)) is not None:
         worker = max(workers, key=lambda worker: (worker.room, -worker.sessions), default=None)
@@ -29,10 +32,12 @@ def send_waiting(
 
 
 def _takes(worker: Worker, entry: JobEntry) -> bool:
-    """Whether it has room, or may lie ahead there.
+    """Whether it has room, or may lie ahead there; not before it has let go of an earlier run.
 
     Workers let higher classes pass too, so none lies ahead that would pass a job of a lower class for ever.
     """
+    if entry.job.id in worker.aborting:
+        return False
     if worker.room > 0:
         return True
     return worker.room + LOOK_AHEAD_ITEMS > 0 and all(

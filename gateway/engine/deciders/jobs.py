@@ -8,6 +8,7 @@ from gateway.engine.deciders.stops import abort_running, give_up_load
 from gateway.engine.events import Command, FailJob, JobArrived, JobEnded
 from gateway.engine.fleet import Fleet, Model
 from gateway.engine.job_queue import JobEntry
+from gateway.engine.pressure import Step
 
 
 def take_job(fleet: Fleet, arrival: JobArrived, now: float) -> list[Command]:
@@ -32,6 +33,8 @@ def _refusal(fleet: Fleet, model: Model, entry: JobEntry, now: float) -> errors.
         return errors.Draining("The server is shutting down.", retry_after_s=5)
     if fleet.suspects.convicted(entry.job, now):
         return recovery.poison_error()
+    if fleet.pressure.step is not Step.CALM:
+        return errors.MemoryShort("The server is short of memory.", retry_after_s=5)
     error = refusal(
         model,
         entry,

@@ -7,6 +7,7 @@ from gateway.engine.deciders.room import end_wait, residents, target_of, wait_fo
 from gateway.engine.events import Command, StartWorker
 from gateway.engine.fleet import Fleet, Model, Worker
 from gateway.engine.placement import NoRoomFor, Plan, place
+from gateway.engine.pressure import Step
 from gateway.engine.recovery import FAILED_COOL_DOWN_S
 
 
@@ -16,7 +17,7 @@ def start_missing(fleet: Fleet, model: Model, now: float) -> list[Command]:
         return end_wait(fleet, model.key, now)
     if model.held or model.place == "leaving" or fleet.draining or model.description is None:
         return end_wait(fleet, model.key, now)
-    if now < max(model.retry_at, model.failed_until):
+    if now < max(model.retry_at, model.failed_until) or fleet.pressure.step is not Step.CALM:
         return end_wait(fleet, model.key, now)
     verdict = plan_start(fleet, model, now)
     if isinstance(verdict, NoRoomFor):

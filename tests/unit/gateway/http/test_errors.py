@@ -42,6 +42,7 @@ EXPECTED: dict[str, tuple[int, str | None]] = {
     "ModelNotPulled": (503, "model_not_pulled"),
     "ModelUnloaded": (503, "model_unloaded"),
     "NoRoom": (503, "insufficient_memory"),
+    "MemoryShort": (503, "memory_short"),
     "StorageFailed": (503, "storage_failed"),
     "WorkerDied": (503, "worker_died"),
     "RequestTimeout": (504, "timeout"),
