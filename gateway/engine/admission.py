@@ -63,8 +63,9 @@ def _too_late(
             f"{entry.job.model} is being loaded; that takes about {load_s:.0f} s.",
             retry_after_s=min(load_s, RETRY_AFTER_MAX_S),
         )
-    ahead = model.queue.ahead(entry.level, entry.key) if len(model.queue) else 0
-    wait_s = load_s + ahead * (model.pace.pause_s() or 0.0)
+    pause_s = model.pace.pause_s()
+    ahead = model.queue.ahead(entry.level, entry.key) if pause_s and len(model.queue) else 0
+    wait_s = load_s + ahead * (pause_s or 0.0)
     if wait_s <= allowed_s:
         return None
     return errors.WaitTooLong(

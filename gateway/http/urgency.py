@@ -15,6 +15,11 @@ from gateway.http.hosts import header_values
 from gateway.keys import KeyLimits
 
 PRIORITY, TIMEOUT = "x-priority", "x-request-timeout"
+HEADERS = {
+    PRIORITY: f"Class of the request: {', '.join(CLASSES)}; by default that of the key.",
+    TIMEOUT: "Seconds that the request may take in all; by default, and at most, `timeouts.request_s`.",
+}
+"""What each means."""
 
 
 def priority(scope: Scope, limits: KeyLimits) -> int:

@@ -12,6 +12,7 @@ from gateway.http.auth import handlers
 from gateway.http.errors import ErrorEnvelope
 from gateway.http.openapi.operation import OPERATION, Operation
 from gateway.http.openapi.schemas import Schema, Schemas, alternatives
+from gateway.http.urgency import HEADERS
 
 OPENAPI = "3.1.0"
 _ABOUT = (
@@ -31,6 +32,8 @@ _TAGS = {
     "admin": "Models loaded, unloaded, swapped, added and removed; needs a key with the scope `admin`.",
     "server": "Health, metrics and this document.",
 }
+_JOB_TAGS = frozenset({"audio", "embed", "generate", "images", "tokens", "vision"})
+"""Of operations that have a model do something."""
 _ALWAYS = (400, 403, 500, 503)
 """Host, Origin, bugs, and too many requests at once: before or around every route."""
 _WITH_BODY = (404, 408, 413, 415, 429, 504)
@@ -97,6 +100,7 @@ def _operation(operation: Operation, public: bool, schemas: Schemas) -> dict[str
     if parameters := [
         *_parameters("path", operation.path_parameters),
         *_parameters("query", operation.query),
+        *_parameters("header", HEADERS if operation.tag in _JOB_TAGS and operation.request else {}),
     ]:
         made["parameters"] = parameters
     return made
@@ -189,4 +193,6 @@ def _told(errors: list[type[GatewayError]]) -> str:
 
 def _retry_headers() -> dict[str, Any]:
     number = {"type": "integer"}
-    return {name: {"description": f"{unit} to wait.", "schema": number} for name, unit in _RETRY.items()}
+    told = {name: f"{unit} to wait." for name, unit in _RETRY.items()}
+    told |= {"x-queue-length": "Requests that wait for the model, where its queue is why."}
+    return {name: {"description": text, "schema": number} for name, text in told.items()}

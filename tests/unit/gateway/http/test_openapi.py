@@ -249,7 +249,7 @@ def test_every_error_of_the_tree_is_told(doc: dict[str, Any]) -> None:
     told = doc["components"]["responses"]
     for error in (errors.ModelNotPulled, errors.PoisonRequest, errors.LimitExceeded, errors.BodyTooLarge):
         assert str(error.default_code) in told[str(error.status)]["description"]
-    assert set(told["503"]["headers"]) == {"retry-after", "retry-after-ms"}
+    assert set(told["503"]["headers"]) == {"retry-after", "retry-after-ms", "x-queue-length"}
 
 
 def test_keys_are_wanted_where_there_are_some(app_site: Site) -> None:
