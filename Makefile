@@ -27,7 +27,7 @@ CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run install test check format bench wer schema-suite bench-build rebuild-llama pins clean help
+.PHONY: run install test check format bench wer schema-suite fleet swaps bench-build rebuild-llama pins clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -87,6 +87,16 @@ wer: $(INSTALLED_DEV)
 # How well structured output keeps to schemas, beside other engines; fetches the official test suite.
 schema-suite: $(INSTALLED_DEV)
 	$(BIN)/python -m tests.schema_suite $(BENCH_ARGS)
+
+# The scheduler over simulated workers: 50 models on 8 GPUs, 10,000 requests, no device ever over its budget.
+fleet: $(INSTALLED_DEV)
+	$(BIN)/python -m tests.fleet
+
+# The starter models take turns in memory that holds about two of them: make swaps MINUTES=10
+swaps: MINUTES = 10
+swaps: $(INSTALLED_DEV)
+	@$(BIN)/llm-cortex pull --all >/dev/null
+	$(BIN)/python -m tests.fleet.swaps --minutes $(MINUTES) $(BENCH_ARGS)
 
 # Client libraries that need an environment of their own: make clients, make clients CLIENTS=with_langchain
 clients: $(INSTALLED_DEV)

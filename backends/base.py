@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from msgspec import Struct
 
-from backends.protocol import Capacity, Description, Job, Output, Result, SessionInput, StepStats
+from backends.protocol import Capacity, Description, DeviceShare, Job, Output, Result, SessionInput, StepStats
 from config.schema import ModelSpec
 
 
@@ -168,6 +168,9 @@ class Backend(ABC, Generic[P]):
     report: Callable[[float], None] = staticmethod(lambda fraction: None)
     """Set by the worker's loop. `load` may call it now and then with the share of the weights that it has
     read, 0 to 1: those who watch the load see it."""
+    spread: Sequence[DeviceShare] = ()
+    """Set before `load`: the devices among which the model is to be divided, that of `load` the first. Only
+    where the description says `splits` and no single device has room; else empty."""
 
     def __init__(self, spec: ModelSpec, weights: Path) -> None:
         self.spec = spec

@@ -33,6 +33,7 @@ def open_backend(load: Load) -> Backend[Any]:
     """The backend that the model names, not loaded yet. Raises ValueError if no package registers it."""
     for entry in entry_points(group=ENTRY_POINT_GROUP, name=load.spec.backend):
         backend: Backend[Any] = entry.load()(load.spec, Path(load.weights))
+        backend.spread = load.spread
         return backend
     known = sorted({entry.name for entry in entry_points(group=ENTRY_POINT_GROUP)})
     raise ValueError(f"no backend named {load.spec.backend!r} is installed; there are: {', '.join(known)}")

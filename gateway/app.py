@@ -7,6 +7,7 @@ from litestar import Litestar
 from config.schema import Config
 from gateway.engine.engine import Engine
 from gateway.http.admin import admin_routes
+from gateway.http.admin_devices import device_routes
 from gateway.http.auth import KeyGuard, admin_paths, public_paths
 from gateway.http.chat import chat_route
 from gateway.http.completions import completion_route
@@ -68,6 +69,7 @@ def create_app(
             *model_routes(services),
             *router_routes(services),
             *admin_routes(services),
+            *device_routes(services),
             *health_routes(services),
             *openapi_routes(services),
             *page_routes(),

@@ -111,7 +111,13 @@ class LlamaCppBackend(Backend[PreparedPrompt]):
             from backends.llama_cpp.load import load_engine
 
             self._engine = load_engine(
-                self.spec, self.parameters, self.weights, device, self.projector, report=self.report
+                self.spec,
+                self.parameters,
+                self.weights,
+                device,
+                self.projector,
+                spread=self.spread,
+                report=self.report,
             )
         return self._engine
 

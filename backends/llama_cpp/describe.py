@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import TemplateError
 
 from backends.llama_cpp.adapters import check_adapters, memory_bytes
-from backends.llama_cpp.devices import device_kinds
+from backends.llama_cpp.devices import can_split, device_kinds
 from backends.llama_cpp.embedding.facts import EmbeddingFacts, is_causal
 from backends.llama_cpp.jinja import JinjaTemplate
 from backends.llama_cpp.library import C
@@ -66,6 +66,7 @@ def describe(
         licence=spec.licence or metadata.get("general.license", ""),
         details=details,
         device_kinds=device_kinds(parameters),
+        splits=can_split(parameters),
         adapters=[file.name for file in parameters.adapters],
     )
 

@@ -11,7 +11,7 @@ from backends.chat.answer import AnswerFormat
 from backends.cores import usable_cores
 from backends.llama_cpp.adapters import Adapters
 from backends.llama_cpp.cache import Cache
-from backends.llama_cpp.devices import gpu_layers, projector_device
+from backends.llama_cpp.devices import gpu_layers, projector_device, spread_settings
 from backends.llama_cpp.draft_model import ModelDrafter
 from backends.llama_cpp.drafting import LookupDrafter
 from backends.llama_cpp.encoder import Encoder
@@ -26,6 +26,7 @@ from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.sizes import Sizes, saves_states, shares_prefixes
 from backends.llama_cpp.speculation import SpeculationPolicy
 from backends.llama_cpp.speculator import Speculator
+from backends.protocol import DeviceShare
 from config.parameters import GgufParameters, LlamaCppParameters
 from config.schema import ModelSpec
 
@@ -49,15 +50,17 @@ def load_engine(
     device: str,
     projector: Path | None = None,
     *,
+    spread: Sequence[DeviceShare] = (),
     report: Callable[[float], None] = lambda fraction: None,
 ) -> LlamaEngine:
     """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit.
 
-    `report` hears how much of the file is read, 0 to 1.
+    `spread`: see Backend. `report` hears how much of the file is read, 0 to 1.
     """
     check_defaults(spec.defaults)
     progress = progress_callback(report)
-    model = open_model(path, **model_settings(spec, parameters, device), progress_callback=progress)
+    settings = model_settings(spec, parameters, device) | spread_settings(spread)
+    model = open_model(path, **settings, progress_callback=progress)
     if C.llama_model_has_encoder(model.handle) or not C.llama_model_has_decoder(model.handle):
         model.close()
         raise ValueError(f"{spec.name}: only decoder-only models are served")

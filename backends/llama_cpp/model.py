@@ -10,15 +10,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from backends.llama_cpp.library import C
+from backends.llama_cpp.library import C, complaints
 
 TokenArray = npt.NDArray[np.int32]
 
 GGUF_MAGIC = b"GGUF"
+_NO_ROOM = ("failed to allocate", "unable to allocate", "out of memory")
+"""What llama.cpp and ggml write when an allocation fails; the load only says that it has failed."""
 
 
 def open_model(path: Path, **settings: Any) -> "Model":
-    """Load a GGUF file; `settings` are fields of llama_model_params. Raises ValueError if it is none."""
+    """Load a GGUF file; `settings` are fields of llama_model_params.
+
+    Raises ValueError if it is none, MemoryError where the device has no room for it.
+    """
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -29,8 +34,11 @@ def open_model(path: Path, **settings: Any) -> "Model":
     params = C.llama_model_default_params()
     for name, value in settings.items():
         setattr(params, name, value)
-    handle = C.llama_model_load_from_file(str(path).encode(), params)
+    with complaints() as heard:
+        handle = C.llama_model_load_from_file(str(path).encode(), params)
     if not handle:
+        if any(sign in line for line in heard for sign in _NO_ROOM):
+            raise MemoryError(f"llama.cpp found no room for {path.name}")
         raise ValueError(f"llama.cpp cannot load {path.name}; its log says why")
     return Model(handle)
 

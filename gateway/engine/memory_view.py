@@ -14,13 +14,28 @@ from gateway.telemetry.memory import DeviceMemory, MemoryFigures, ModelMemory
 from gateway.weights.located import Located
 
 
+class HeldShare(Struct, frozen=True):
+    """What one worker has of a device."""
+
+    worker_id: int
+    model: str
+    reserved_bytes: int
+    used_bytes: int
+
+
 class DeviceStatus(Struct, frozen=True):
     """One device, for people."""
 
     state: DeviceState
-    reserved_bytes: int
-    used_bytes: int
-    workers: list[int]
+    holders: list[HeldShare]
+
+    @property
+    def reserved_bytes(self) -> int:
+        return sum(held.reserved_bytes for held in self.holders)
+
+    @property
+    def used_bytes(self) -> int:
+        return sum(held.used_bytes for held in self.holders)
 
 
 def subjects(
@@ -52,13 +67,16 @@ def _period_s(worker: Worker) -> float:
 
 
 def devices(fleet: Fleet, watch: MemoryWatch) -> list[DeviceStatus]:
-    held = [*fleet.workers.values(), *fleet.returning.values()]
+    workers = [*fleet.workers.values(), *fleet.returning.values()]
     return [
         DeviceStatus(
             state,
-            sum(share.memory_bytes for w in held for share in w.held if share.device == state.name),
-            sum(worker.measured.get(state.name, 0) for worker in held),
-            [w.id for w in held if any(share.device == state.name for share in w.shares)],
+            [
+                HeldShare(worker.id, worker.model, share.memory_bytes, worker.measured.get(share.device, 0))
+                for worker in workers
+                for share in worker.held
+                if share.device == state.name
+            ],
         )
         for state in watch.states
     ]

@@ -3,7 +3,7 @@
 Answers `(target, residents, devices, now) -> Plan | NoRoomFor`; never starts or stops anything.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
 from math import inf
 
 from msgspec import Struct
@@ -123,8 +123,9 @@ class NoRoomFor(Struct, frozen=True):
 
 class _Candidate(Struct, frozen=True):
     shares: tuple[Share, ...]
-    evict: tuple[Resident, ...]
-    awaited: tuple[Resident, ...]
+    evict: tuple[int, ...]
+    """Indices of residents, these and the next."""
+    awaited: tuple[int, ...]
     left_bytes: int
     """Free on these devices afterwards."""
 
@@ -136,32 +137,27 @@ def place(
 
     Devices of a better kind come first: a model goes to the CPU only if no GPU can take it.
     """
-    usable = [device for device in devices if _allowed(target, device)]
+    ledger = _Ledger(target, residents, [device for device in devices if _allowed(target, device)], now)
     own = (target.model, target.version)
-    others = {r.worker_id for r in residents if (r.model, r.version) != own}
-    found = _best(
-        target, residents, usable, lambda r: r.worker_id in others and r.idle and now >= r.evictable_at, now
-    )
+    others = [i for i, r in enumerate(residents) if not r.leaving and (r.model, r.version) != own]
+    now_free = {i for i in others if residents[i].idle and now >= residents[i].evictable_at}
+    found = _best(ledger, now_free)
     if found is not None:
-        return Plan(found.shares, _ids(found.evict), _ids(found.awaited))
-    needed, largest = _measure(target, usable)
+        return Plan(found.shares, ledger.ids(found.evict), ledger.ids(found.awaited))
+    needed, largest = _measure(target, ledger.devices)
     found = _best(
-        target,
-        residents,
-        usable,
-        lambda r: r.worker_id in others and (r.evictable_at != inf or not r.worker_id),
-        now,
+        ledger, {i for i in others if residents[i].evictable_at != inf or not residents[i].worker_id}
     )
     if found is None:
         return NoRoomFor(needed, largest, ever=False)
-    in_the_way = [resident for resident in found.evict if resident.worker_id]
+    in_the_way = [index for index in found.evict if residents[index].worker_id]
     return NoRoomFor(
         needed,
         largest,
         ever=True,
-        in_the_way=_ids(in_the_way),
+        in_the_way=ledger.ids(in_the_way),
         shares=found.shares,
-        evictable_at=max((resident.evictable_at for resident in in_the_way), default=0.0),
+        evictable_at=max((residents[index].evictable_at for index in in_the_way), default=0.0),
     )
 
 
@@ -170,10 +166,6 @@ def regret(resident: Resident, now: float) -> float:
     if resident.yielding:
         return 0.0  # its turn has come; choosing another now would only hold up two
     return max(resident.load_s, _LEAST_LOAD_S) / max(now - resident.last_used, _LEAST_IDLE_S)
-
-
-def _ids(residents: Sequence[Resident]) -> tuple[int, ...]:
-    return tuple(resident.worker_id for resident in residents)
 
 
 def _allowed(target: Target, device: Device) -> bool:
@@ -193,7 +185,7 @@ def _measure(target: Target, usable: Sequence[Device]) -> tuple[int, int]:
     return min(found, key=lambda pair: pair[0] - pair[1], default=(target.memory_bytes, 0))
 
 
-def kind_of(devices: Mapping[str, object]) -> str:
+def kind_of(devices: Iterable[str]) -> str:
     """Of devices of one kind."""
     return next(iter(devices)).partition(":")[0]
 
@@ -209,107 +201,140 @@ def _choices(target: Target, usable: Sequence[Device], free: Mapping[str, int]) 
         yield from split_candidates(of_kind)
 
 
-def _best(
-    target: Target,
-    residents: Sequence[Resident],
-    usable: Sequence[Device],
-    may_leave: Callable[[Resident], bool],
-    now: float,
-) -> _Candidate | None:
-    for kind in (usable[0].kind,) if target.pinned != "auto" and usable else target.kinds:
-        of_kind = [device for device in usable if device.kind == kind]
-        found = list(_candidates(target, residents, of_kind, may_leave, now))
+class _Ledger:
+    """Who holds what of which device, looked up once for all the places that are weighed."""
+
+    def __init__(
+        self, target: Target, residents: Sequence[Resident], devices: Sequence[Device], now: float
+    ) -> None:
+        self.target = target
+        self.devices = devices
+        self.residents = residents
+        self.budgets = {device.name: device.budget_bytes for device in devices}
+        self.regrets = [regret(resident, now) for resident in residents]
+        self.least_missed = sorted(range(len(residents)), key=self.regrets.__getitem__)
+        """Indices of the residents."""
+        self.on: dict[str, dict[int, int]] = {name: {} for name in self.budgets}
+        """Bytes by device and index of resident."""
+        for index, resident in enumerate(residents):
+            for share in resident.shares:
+                if share.device in self.on:
+                    held = self.on[share.device]
+                    held[index] = held.get(index, 0) + share.memory_bytes
+        self.rivals = [index for index, resident in enumerate(residents) if _excludes(target, resident)]
+
+    def ids(self, indices: Sequence[int]) -> tuple[int, ...]:
+        return tuple(self.residents[index].worker_id for index in indices)
+
+    def is_on(self, index: int, names: Sequence[str]) -> bool:
+        return any(index in self.on[name] for name in names)
+
+    def excluded_from(self, names: Sequence[str]) -> list[int]:
+        """Those that may not be loaded beside the target on these devices."""
+        group = self.target.exclusive_group
+        return [
+            index
+            for index in self.rivals
+            if (group and self.residents[index].exclusive_group == group) or self.is_on(index, names)
+        ]
+
+    def free(self, names: Sequence[str], gone: Container[int]) -> dict[str, int]:
+        """Bytes that are nobody's but of those that are `gone`."""
+        return {
+            name: self.budgets[name] - sum(size for index, size in self.on[name].items() if index not in gone)
+            for name in names
+        }
+
+    def freed(self, free: Mapping[str, int], index: int) -> dict[str, int]:
+        """What is free once this one is gone too."""
+        return {name: size + self.on[name].get(index, 0) for name, size in free.items()}
+
+
+def _best(ledger: _Ledger, may_leave: Set[int]) -> _Candidate | None:
+    devices, kinds = ledger.devices, ledger.target.kinds
+    if ledger.target.pinned != "auto" and devices:
+        kinds = (devices[0].kind,)
+    for kind in kinds:
+        found = list(_candidates(ledger, [device for device in devices if device.kind == kind], may_leave))
         if found:
-            return min(found, key=lambda candidate: _cost(candidate, now))
+            return min(found, key=lambda candidate: _cost(ledger, candidate))
     return None
 
 
-def _cost(candidate: _Candidate, now: float) -> tuple[float, int, bool, int]:
+def _cost(ledger: _Ledger, candidate: _Candidate) -> tuple[float, int, bool, int]:
     return (
-        sum(regret(resident, now) for resident in (*candidate.evict, *candidate.awaited)),
+        sum(ledger.regrets[index] for index in (*candidate.evict, *candidate.awaited)),
         len(candidate.shares),
         bool(candidate.awaited),
         candidate.left_bytes,  # so that large gaps stay for large models
     )
 
 
-def _candidates(
-    target: Target,
-    residents: Sequence[Resident],
-    devices: Sequence[Device],
-    may_leave: Callable[[Resident], bool],
-    now: float,
-) -> Iterator[_Candidate]:
-    budgets = {device.name: device.budget_bytes for device in devices}
-    stay = [resident for resident in residents if not (resident.leaving or may_leave(resident))]
+def _candidates(ledger: _Ledger, devices: Sequence[Device], may_leave: Set[int]) -> Iterator[_Candidate]:
+    names = [device.name for device in devices]
+    leaving = {index for index, resident in enumerate(ledger.residents) if resident.leaving}
     tried = set()
-    for staying in ([r for r in residents if not r.leaving], stay):
-        free = {name: budget - _held(staying, name) for name, budget in budgets.items()}
-        for names in _choices(target, devices, free):
-            if frozenset(names) not in tried:
-                tried.add(frozenset(names))
-                chosen = {name: budgets[name] for name in names}
-                candidate = _candidate(target, residents, chosen, may_leave, now)
+    # The devices with most room as it is, and those with most room once all have left that may.
+    for gone in (leaving, leaving | may_leave):
+        for chosen in _choices(ledger.target, devices, ledger.free(names, gone)):
+            if frozenset(chosen) not in tried:
+                tried.add(frozenset(chosen))
+                candidate = _candidate(ledger, chosen, may_leave, leaving)
                 if candidate is not None:
                     yield candidate
 
 
 def _candidate(
-    target: Target,
-    residents: Sequence[Resident],
-    budgets: Mapping[str, int],
-    may_leave: Callable[[Resident], bool],
-    now: float,
+    ledger: _Ledger, names: Sequence[str], may_leave: Set[int], leaving: Set[int]
 ) -> _Candidate | None:
     """The model on just these devices; None where it does not fit or may not be."""
-    must = [r for r in residents if not r.leaving and _excludes(target, r, budgets)]
-    if not all(may_leave(resident) for resident in must):
+    excluded = ledger.excluded_from(names)
+    must = [index for index in excluded if index not in leaving]
+    if not may_leave >= set(must):
         return None
-    here = [r for r in residents if any(r.bytes_on(name) for name in budgets)]
-    staying = [r for r in here if not r.leaving and r not in must]
-    evict: list[Resident] = []
-    for resident in sorted(filter(may_leave, staying), key=lambda resident: regret(resident, now)):
-        if _fits(target, budgets, staying):
-            break
-        staying.remove(resident)
-        evict.append(resident)
-    if not _fits(target, budgets, staying):
+    need = ledger.target.need(kind_of(names))
+    gone = {*leaving, *must}
+    evict = _evicted(ledger, names, may_leave - gone, gone, need)
+    if evict is None:
         return None
-    for resident in list(evict):  # one taken later may have made an earlier one needless
-        if _fits(target, budgets, [*staying, resident]):
-            evict.remove(resident)
-            staying.append(resident)
-    leaving = [resident for resident in here if resident.leaving]
-    awaited = [r for r in residents if r.leaving and _excludes(target, r, budgets)]
-    if not target.cramped and _fits(target, budgets, [*staying, *leaving]):
-        staying += leaving
-    else:
-        awaited += [resident for resident in leaving if resident not in awaited]
-    free = {name: budget - _held(staying, name) for name, budget in budgets.items()}
-    shares = share_out(free, target.need(kind_of(budgets)))
+    gone.update(evict)
+    awaited = [index for index in excluded if index in leaving]
+    there = ledger.free(names, gone - leaving)
+    if ledger.target.cramped or room(there, need) < need:
+        awaited += [i for i in leaving if i not in awaited and ledger.is_on(i, names)]
+        there = ledger.free(names, gone)
+    shares = share_out(there, need)
     return _Candidate(
         tuple(Share(name, size) for name, size in shares.items()),
         (*must, *evict),
         tuple(awaited),
-        sum(free.values()) - sum(shares.values()),
+        sum(there.values()) - sum(shares.values()),
     )
 
 
-def _fits(target: Target, budgets: Mapping[str, int], staying: Sequence[Resident]) -> bool:
-    free = {name: budget - _held(staying, name) for name, budget in budgets.items()}
-    need = target.need(kind_of(budgets))
-    return room(free, need) >= need
+def _evicted(
+    ledger: _Ledger, names: Sequence[str], candidates: Set[int], gone: Set[int], need: int
+) -> list[int] | None:
+    """Who must leave these devices beside those that are gone; None: all together would not do."""
+    free = ledger.free(names, gone)
+    evict: list[int] = []
+    waiting = (index for index in ledger.least_missed if index in candidates and ledger.is_on(index, names))
+    while room(free, need) < need:
+        index = next(waiting, None)
+        if index is None:
+            return None
+        evict.append(index)
+        free = ledger.freed(free, index)
+    for index in list(evict):  # one taken later may have made an earlier one needless
+        without = ledger.free(names, gone | set(evict) - {index})
+        if room(without, need) >= need:
+            evict.remove(index)
+    return evict
 
 
-def _held(residents: Sequence[Resident], device: str) -> int:
-    return sum(resident.bytes_on(device) for resident in residents)
-
-
-def _excludes(target: Target, resident: Resident, devices: Mapping[str, int]) -> bool:
-    """They may not be loaded at the same time. Replicas of one model never exclude each other."""
+def _excludes(target: Target, resident: Resident) -> bool:
+    """They may not be loaded at once, or not on one device. Replicas of a model never exclude each other."""
     if resident.model == target.model:
         return False
-    if target.exclusive_group and resident.exclusive_group == target.exclusive_group:
-        return True
-    shares_device = any(share.device in devices for share in resident.shares)
-    return shares_device and (target.exclusive_device or resident.exclusive_device)
+    same_group = bool(target.exclusive_group) and resident.exclusive_group == target.exclusive_group
+    return same_group or target.exclusive_device or resident.exclusive_device

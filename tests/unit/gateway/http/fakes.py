@@ -45,7 +45,9 @@ from config.load import ConfigFile
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig, TimeoutsConfig
 from gateway.app import create_app
 from gateway.engine.bulletin import Bulletin, ModelEvent, Watcher
+from gateway.engine.devices import DeviceState
 from gateway.engine.errors import GatewayError
+from gateway.engine.memory_view import DeviceStatus, HeldShare
 from gateway.engine.registry import Registry
 from gateway.engine.status import ModelStatus, WorkerStatus
 from gateway.engine.stream import JobStream
@@ -232,6 +234,14 @@ class FakeLife:
         self._note("remove", name)
 
 
+class FakeMemory:
+    """One device that one worker lies on."""
+
+    def devices(self) -> list[DeviceStatus]:
+        state = DeviceState("cuda:0", "Fake 0", 1000, 800, 100, 0.25)
+        return [DeviceStatus(state, [HeldShare(1, "talker", 300, 200)])]
+
+
 class FakeEngine:
     """The engine's face to the HTTP side; records jobs and aborts."""
 
@@ -251,6 +261,7 @@ class FakeEngine:
         self.draining = False
         self._registry = Registry(specs)
         self.life = FakeLife()
+        self.memory = FakeMemory()
         self.bulletin = Bulletin()
 
     def resolve(self, name: str) -> ModelSpec:

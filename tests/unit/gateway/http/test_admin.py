@@ -208,3 +208,18 @@ async def test_foreign_pages_may_not_change_models(tmp_path: Path) -> None:
         plain = await site.client.post("/admin/models/unload", content=b'{"model": "talker"}')
         assert_envelope(plain, 415)
     assert not site.engine.life.asked
+
+
+async def test_devices_are_shown_with_who_holds_what(site: Site) -> None:
+    (device,) = (await site.client.get("/admin/devices")).json()["data"]
+    assert device == {
+        "device": "cuda:0",
+        "title": "Fake 0",
+        "total_bytes": 1000,
+        "budget_bytes": 800,
+        "reserved_bytes": 300,
+        "used_bytes": 200,
+        "others_bytes": 100,
+        "utilisation": 0.25,
+        "workers": [{"worker": 1, "model": "talker", "reserved_bytes": 300, "used_bytes": 200}],
+    }
