@@ -187,6 +187,8 @@ class RoomWait:
     """Workers whose memory it will have."""
     victims: frozenset[int] = frozenset()
     """Busy workers that take no new jobs for its sake."""
+    turn_ends_at: float = 0.0
+    """How long they do so at most; 0: they do not yet."""
     swaps: bool = False
     """Others have been told to go."""
     wake_at: float = 0.0

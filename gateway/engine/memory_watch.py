@@ -69,9 +69,12 @@ class MemoryWatch:
         while True:
             subjects = self._subjects()
             self.memory = {s.worker_id: self.memory.get(s.worker_id, GroupMemory()) for s in subjects}
-            measured = await asyncio.to_thread(self._look, subjects)
-            self._post(measured)
-            pause_s = min([IDLE_S, *(self._due[s.worker_id] - time.monotonic() for s in subjects)])
+            try:
+                self._post(await asyncio.to_thread(self._look, subjects))
+            except Exception:  # edge of the loop: models are served with what was seen last
+                log.exception("memory cannot be measured")
+            due = [self._due.get(s.worker_id, 0.0) - time.monotonic() for s in subjects]
+            pause_s = min([IDLE_S, *due])
             try:
                 async with asyncio.timeout(max(LOADING_S / 2, pause_s)):
                     await self._started.wait()

@@ -134,22 +134,38 @@ def wait_for_busy(fleet: Fleet, model: Model, verdict: NoRoomFor, now: float) ->
     # A model that nobody asks for yet waits for others to fall idle, and holds up nobody.
     wait.shares = verdict.shares if model.queue else ()
     wait.counts_on = frozenset(verdict.in_the_way)
-    before = wait.victims
-    wait.victims = frozenset()
+    before, wait.victims = wait.victims, frozenset()
     workers = [fleet.workers[worker_id] for worker_id in verdict.in_the_way if worker_id in fleet.workers]
-    if model.queue and all(worker.state != "starting" for worker in workers):
-        # Whoever has just come has as long as whoever was there when the waiting began.
-        since = max([wait.since, *(worker.ready_at for worker in workers)])
-        due = max(since + fleet.placement.yield_after_s, verdict.evictable_at)
-        if now >= due:
-            wait.victims = frozenset(verdict.in_the_way)
-        elif wait.wake_at != due:
-            wait.wake_at = due
-            fleet.timers.set(due, "room", model.spec.name)
-    elif wait.wake_at < verdict.evictable_at:
-        wait.wake_at = verdict.evictable_at
-        fleet.timers.set(wait.wake_at, "room", model.spec.name)
+    loading = any(worker.state == "starting" for worker in workers)
+    if loading or not model.queue or any(worker.sessions for worker in workers):
+        _wake(fleet, model, verdict.evictable_at, now)  # sessions may last: nobody takes turns with them
+    else:
+        _take_turn(fleet, model, workers, verdict, now)
     return _resume(fleet, before - wait.victims, now)
+
+
+def _take_turn(fleet: Fleet, model: Model, workers: Sequence[Worker], verdict: NoRoomFor, now: float) -> None:
+    """Let these yield once its turn has come; where that does not help in time they have a turn again."""
+    wait = fleet.wants_room[model.key]
+    if wait.turn_ends_at and now >= wait.turn_ends_at:
+        wait.since, wait.turn_ends_at = now, 0.0
+    # Whoever has just come has as long as whoever was there when the waiting began.
+    since = max([wait.since, *(worker.ready_at for worker in workers)])
+    due = max(since + fleet.placement.yield_after_s, verdict.evictable_at)
+    if now < due:
+        _wake(fleet, model, due, now)
+        return
+    wait.victims = frozenset(verdict.in_the_way)
+    wait.turn_ends_at = wait.turn_ends_at or now + fleet.timeouts.queue_s
+    _wake(fleet, model, wait.turn_ends_at, now)
+
+
+def _wake(fleet: Fleet, model: Model, at: float, now: float) -> None:
+    """Look again then."""
+    wait = fleet.wants_room[model.key]
+    if now < at != wait.wake_at:
+        wait.wake_at = at
+        fleet.timers.set(at, "room", model.spec.name)
 
 
 def end_wait(fleet: Fleet, key: ModelKey, now: float) -> list[Command]:

@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
-from backends.protocol import Description, Finished, Started
+from backends.protocol import Description, Finished, Job, SessionParameters, Started
 from gateway.engine import errors
 from gateway.engine.events import (
     Command,
     Dispatch,
     JobAborted,
+    JobArrived,
     MemoryMeasured,
     MemoryReturned,
     ModelDescribed,
@@ -264,3 +265,29 @@ def test_what_parts_hold_predicts_no_whole() -> None:
     desk.tell(MemoryMeasured(desk.fleet.devices, {1: {"cuda:0": 25 * gb, "cuda:1": 25 * gb}}))
     assert desk.fleet.models["m"].learned_bytes == {}
     assert [share.memory_bytes for share in desk.fleet.workers[1].held] == [25 * gb, 25 * gb]
+
+
+def test_nobody_takes_turns_with_sessions() -> None:
+    desk = Desk("a", "b", yield_after=5)
+    loaded(desk, 1, "a")
+    desk.tell(JobArrived(Job("s", "a", "listen", SessionParameters(), [], True), "key"))
+    desk.frame(1, Started("s"))
+    desk.job("x", "b")
+    desk.tick(6)
+    assert of(Dispatch, desk.job("1", "a")), "a session may last for an hour"
+    assert of(StopWorker, desk.frame(1, Finished("s"), Started("1"), Finished("1"))) == [StopWorker(1)]
+
+
+def test_a_turn_that_does_not_come_in_time_is_given_back() -> None:
+    desk = Desk("a", "b", yield_after=5, queue_s=20.0)
+    loaded(desk, 1, "a")
+    begin(desk, 1, "long", "a")
+    desk.job("x", "b")
+    desk.tick(5)
+    desk.tick(10)
+    desk.job("y", "b")
+    assert desk.job("1", "a") == []
+    commands = desk.tick(10)
+    assert [c.job.id for c in of(Dispatch, commands)] == ["1"], "the long one still runs"
+    assert desk.fleet.wants_room, "y still waits"
+    assert of(Dispatch, desk.job("2", "a"))
