@@ -3,6 +3,7 @@
 Must not read files.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from config.errors import ConfigError
 from config.load import with_absolute_sources
 from config.schema import Config, ModelSpec
 from config.validate import validate
+
+_PLACE = re.compile(r"\bmodels\[(\d+)\]\.(?:name|aliases\[\d+\])")
 
 
 def model_from(tree: Any, others: Sequence[ModelSpec], config: Config, base: Path) -> ModelSpec:
@@ -28,6 +31,11 @@ def model_from(tree: Any, others: Sequence[ModelSpec], config: Config, base: Pat
     try:
         spec = validate(whole).models[-1]
     except ConfigError as error:
-        problems = [problem.removeprefix(here).removeprefix(".") for problem in error.problems]
-        raise ConfigError(problems) from None
+        inner = [problem.removeprefix(here).removeprefix(".") for problem in error.problems]
+        raise ConfigError([_named(problem, others) for problem in inner]) from None
     return with_absolute_sources(spec, base)
+
+
+def _named(problem: str, others: Sequence[ModelSpec]) -> str:
+    """A place among the other models by the model's name: nobody who asks sees a list of them."""
+    return _PLACE.sub(lambda place: f"the model {others[int(place[1])].name!r}", problem)

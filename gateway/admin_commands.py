@@ -87,6 +87,7 @@ def _ps(arguments: argparse.Namespace) -> int:
 def _rows(model: dict[str, Any]) -> list[tuple[str, ...]]:
     name, note = model["model"], ["pinned"] if model["pinned"] else []
     note += [f"{model['waiting']} waiting"] if model["waiting"] else []
+    note += [f"idle {model['idle_s']:.0f} s"] if model["idle_s"] is not None else []
     note += [model["error"]] if model["error"] else []
     if not model["workers"]:
         return [(name, model["state"], str(model["version"]), "", "", "", "", "", ", ".join(note))]

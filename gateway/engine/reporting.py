@@ -40,6 +40,8 @@ class Reporter:
         self.flush()
 
     def flush(self) -> None:
+        if not self._commands:
+            return
         commands, self._commands = self._commands, []
         for command in commands:
             self._tell_command(command)
