@@ -15,6 +15,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
+from config.added import added_file, with_added
 from config.companions import with_sources
 from config.errors import ConfigError, unknown_key
 from config.schema import Config, ModelSpec
@@ -35,6 +36,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] | None = No
     file = path or DEFAULT_FILE
     tree = _read(file)
     problems = _overlay(tree, environ)
+    tree["models"] = with_added(tree.get("models", []), file)
     try:
         config = validate(tree)
     except ConfigError as error:
@@ -65,13 +67,19 @@ class ConfigFile:
         """From which relative paths count."""
         return (self.path or DEFAULT_FILE).resolve().parent
 
-    def state(self) -> tuple[int, int, int] | None:
-        """Something that changes when the file does; None: it is not there."""
-        try:
-            found = (self.path or DEFAULT_FILE).stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
+    def state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Something that changes when the file does, or that of the added models."""
+        file = self.path or DEFAULT_FILE
+        return _file_state(file), _file_state(added_file(file))
+
+
+def _file_state(file: Path) -> tuple[int, int, int] | None:
+    """None: it is not there."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def cache_dir(config: Config) -> Path:

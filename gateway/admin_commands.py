@@ -35,7 +35,7 @@ def add_model_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     unload.add_argument("--no-wait", action="store_false", dest="wait", help="do not wait until it is gone")
     swap = add("swap", _swap, "serve a new version of a model under its name, without a pause")
     reload = add("reload", _reload, "read a model's weights anew, without a pause")
-    remove = add("remove", _remove, "serve a model no more, until the next start")
+    remove = add("remove", _remove, "serve a model no more")
     for parser in (load, unload, swap, reload, remove):
         parser.add_argument("name", metavar="NAME", help="model name or alias")
     swap.add_argument(
@@ -43,8 +43,12 @@ def add_model_commands(add: Callable[[str, Command, str], argparse.ArgumentParse
     )
     for parser in (swap, reload):
         _strategy_argument(parser)
-    more = add("add", _add, "serve one more model, until the next start")
+    more = add("add", _add, "serve one more model")
     more.add_argument("file", type=Path, metavar="FILE", help="YAML of one model, as in the configuration")
+    for parser in (more, remove):
+        parser.add_argument(
+            "--persist", action="store_true", help="keep the change over restarts; needs --config there"
+        )
     for parser in (ps, load, unload, swap, reload, remove, more):
         _server_arguments(parser)
 
@@ -134,13 +138,17 @@ def _add(arguments: argparse.Namespace) -> int:
         tree = yaml.safe_load(arguments.file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ServerError(f"{arguments.file}: {error}") from None
-    return _told(_call(arguments, "POST", "/admin/models", tree))
+    return _told(_call(arguments, "POST", f"/admin/models{_query(arguments)}", tree))
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    removed = _call(arguments, "DELETE", f"/admin/models/{arguments.name}")
+    removed = _call(arguments, "DELETE", f"/admin/models/{arguments.name}{_query(arguments)}")
     print(f"{removed['model']} is not served any more")
     return 0
+
+
+def _query(arguments: argparse.Namespace) -> str:
+    return "?persist=true" if arguments.persist else ""
 
 
 def _config_reload(arguments: argparse.Namespace) -> int:

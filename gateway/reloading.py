@@ -68,7 +68,7 @@ class Reloader:
         while True:
             await asyncio.sleep(every_s)
             state = await asyncio.to_thread(self.file.state)
-            if state == seen and state != read and state is not None:
+            if state == seen and state != read and state[0] is not None:
                 read = state
                 self.request()
             seen = state

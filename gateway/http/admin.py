@@ -4,8 +4,11 @@ Owns the translation between these routes and the engine's lifecycle. Every rout
 scope `admin` where there are keys.
 """
 
+import asyncio
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request, delete, get, post
@@ -32,11 +35,12 @@ from compat.cortex.admin import (
     decode_unload,
     render,
 )
+from config.added import drop_added, keep_added
 from config.errors import ConfigError
 from config.one_model import model_from
 from config.schema import ModelSpec
 from gateway.engine.bulletin import ModelEvent
-from gateway.engine.errors import BadRequest
+from gateway.engine.errors import BadRequest, Conflict, StorageFailed
 from gateway.engine.status import ModelStatus
 from gateway.http.admin_events import ModelEventStream, event_data
 from gateway.http.answer import Answer
@@ -47,7 +51,12 @@ from gateway.http.services import Services
 from gateway.reloading import Reloaded
 
 _MODEL = {"model": "Name or alias; it may hold slashes."}
+_PERSIST = {
+    "persist": "true: also keep it over restarts, in a file beside the configuration's (`my.added.yaml`)."
+}
 _ACCEPTED = 202
+A = TypeVar("A")
+R = TypeVar("R")
 _admin = partial(documented, tag="admin")
 
 
@@ -178,8 +187,8 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
         opt=ADMIN
         | _admin(
             summary="Serve one more model",
-            description="The body is a model as in the configuration file, and is checked like one. It is "
-            "not written to the file: after a restart it is gone.",
+            description="The body is a model as in the configuration file, and is checked like one.",
+            query=_PERSIST,
             request=ModelSpec,
             example={
                 "name": "second",
@@ -191,10 +200,13 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
         ),
     )
     async def add_model(request: Request[Any, Any, Any]) -> ASGIApp:
+        kept_in = _persist(services, request)
         spec = _spec(services, await read_json(request, config, decode_spec))
         version, description = await engine.life.describe_next(spec)
         # Somebody may have taken the name while the weights were looked at.
         _spec(services, msgspec.to_builtins(spec))
+        if kept_in is not None:
+            await _stored(keep_added, kept_in, msgspec.to_builtins(spec))
         engine.life.add(spec, version, description)
         if spec.preload:
             await engine.life.load(spec.name, wait=False)
@@ -208,12 +220,20 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
             summary="Serve a model no more",
             description="What it has begun and what waits for it is still answered. The configuration file "
             "is not changed: a restart brings back what stands there.",
+            query=_PERSIST,
             answer=RemovedModel,
             path_parameters=_MODEL,
         ),
     )
-    async def remove_model(model: FromPath[str]) -> ASGIApp:
+    async def remove_model(model: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
+        kept_in = _persist(services, request)
         name = engine.resolve(model.removeprefix("/")).name
+        if kept_in is not None and not await _stored(drop_added, kept_in, name):
+            raise Conflict(
+                f"{name} does not stand among the added models; if it stands in {kept_in.name}, take it out "
+                "there and reload the configuration.",
+                param="persist",
+            )
         engine.life.remove(name)
         return Answer(render(RemovedModel(name, removed=True)))
 
@@ -235,6 +255,26 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
         return Answer(render(_reloaded(await services.reloader.reload(body.strategy))))
 
     return [add_model, remove_model, reload_config]
+
+
+def _persist(services: Services, request: Request[Any, Any, Any]) -> Path | None:
+    """The configuration file beside which the change is to be kept; None: it is not to be kept."""
+    asked = request.query_params.get("persist", "false")
+    if asked not in ("true", "false"):
+        raise BadRequest("'persist' is true or false.", param="persist")
+    if asked == "false":
+        return None
+    if services.reloader.file.path is None:
+        raise BadRequest("Start the server with --config to keep models beside that file.", param="persist")
+    return services.reloader.file.path
+
+
+async def _stored(change: Callable[[Path, A], R], file: Path, argument: A) -> R:
+    """Change the file of the added models, on a thread."""
+    try:
+        return await asyncio.to_thread(change, file, argument)
+    except (OSError, ConfigError) as error:
+        raise StorageFailed(f"The added models cannot be kept: {error}", param="persist") from None
 
 
 def _spec(services: Services, tree: Any, replaces: str = "", root: str = "") -> ModelSpec:

@@ -114,6 +114,16 @@ async def test_a_model_is_removed(site: Site) -> None:
     assert_envelope(await site.client.delete("/admin/models/no"), 404, "model")
 
 
+async def test_a_change_may_be_kept_over_restarts(site: Site) -> None:
+    file = site.spool.with_name("config.added.yaml")
+    response = await site.client.post("/admin/models?persist=true", json=NEW)
+    assert response.status_code == 200, response.text
+    assert yaml.safe_load(file.read_text())["models"][0]["name"] == "second"
+    assert_envelope(await site.client.delete("/admin/models/talker?persist=true"), 409, "persist")
+    assert_envelope(await site.client.delete("/admin/models/talker?persist=maybe"), 400, "persist")
+    assert ("remove", "talker") not in site.engine.life.asked
+
+
 async def test_the_file_is_read_anew(site: Site) -> None:
     file = site.spool.with_name("config.yaml")
     tree = yaml.safe_load(file.read_text())
