@@ -86,7 +86,8 @@ class Reloader:
         try:
             new = await asyncio.to_thread(self.file.read)
             plan = plan_reload(self._start, self._last, new, self._served)
-            described = await self._describe(plan)
+            # All that is new, before anything changes.
+            described = await self._engine.life.describe_all([*plan.added, *plan.swapped])
         except (ConfigError, GatewayError) as error:
             reason = "\n".join(error.problems) if isinstance(error, ConfigError) else error.message
             self._metrics.config_reloaded("refused")
@@ -105,12 +106,6 @@ class Reloader:
     @property
     def _served(self) -> dict[str, ModelSpec]:
         return {spec.name: spec for spec in self._engine.specs}
-
-    async def _describe(self, plan: ReloadPlan) -> dict[str, tuple[int, Description]]:
-        """Version and description of everything new, before anything changes."""
-        return {
-            spec.name: await self._engine.life.describe_next(spec) for spec in [*plan.added, *plan.swapped]
-        }
 
     async def _apply(
         self, plan: ReloadPlan, described: dict[str, tuple[int, Description]], strategy: Strategy

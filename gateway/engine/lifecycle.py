@@ -6,7 +6,7 @@ scheduler does. Everything runs on the event loop's thread.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 from backends.protocol import Description
@@ -91,6 +91,18 @@ class Lifecycle:
         """Number and description of a version that is to come. Raises why it cannot be served."""
         version = self._registry.next_version(spec.name)
         return version, await self._describer.describe(spec, version)
+
+    async def describe_all(self, specs: Iterable[ModelSpec]) -> dict[str, tuple[int, Description]]:
+        """As `describe_next`, by name; where one cannot be served, none is kept."""
+        described: dict[str, tuple[int, Description]] = {}
+        try:
+            for spec in specs:
+                described[spec.name] = await self.describe_next(spec)
+        except errors.GatewayError:
+            for name, (version, _) in described.items():
+                self._describer.forget((name, version))
+            raise
+        return described
 
     async def swap_described(
         self,

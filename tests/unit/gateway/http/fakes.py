@@ -218,6 +218,9 @@ class FakeLife:
         self._note("describe", spec)
         return 2, CHAT_DESCRIPTION
 
+    async def describe_all(self, specs: list[ModelSpec]) -> dict[str, tuple[int, Description]]:
+        return {spec.name: await self.describe_next(spec) for spec in specs}
+
     async def swap_described(self, spec: ModelSpec, *how: Any, only_if_loaded: bool) -> None:
         self._note("swap", spec, how[-1])
 
