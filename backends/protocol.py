@@ -586,6 +586,8 @@ class GenerationResult(Message, frozen=True):
     logprobs: list[TokenLogprob] = field(default_factory=list)
     accepted_draft_tokens: int = 0
     """Of the completion's tokens, those that a draft had foretold."""
+    audio_tokens: int = 0
+    """Of the prompt's tokens, those that recordings became."""
 
 
 class EmbeddingResult(Message, frozen=True):

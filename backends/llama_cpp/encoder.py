@@ -142,7 +142,8 @@ class Encoder:
                 ordinals[chunk.media] += 1
                 tokens.append(self._numbers.ids(key, chunk.count))
                 embeddings = next(rows[chunk.media])
-                spans.append(MediaSpan(start, embeddings, chunk.positions, position, chunk.causal))
+                kind = item.media[chunk.media].kind
+                spans.append(MediaSpan(start, embeddings, chunk.positions, position, kind, chunk.causal))
             start += chunk.count
         return MediaPrompt(np.concatenate(tokens), spans)
 

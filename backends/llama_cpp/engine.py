@@ -38,7 +38,6 @@ from backends.protocol import (
     Job,
     Output,
     StepStats,
-    Timings,
 )
 
 log = logging.getLogger(__name__)
@@ -368,7 +367,7 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         owner.open_answers -= 1
         if owner.open_answers == 0:
             del self._roster.jobs[owner.job.id]
-            self._outputs.append(Finished(owner.job.id, self._timings(owner)))
+            self._outputs.append(Finished(owner.job.id, owner.timings(self._clock())))
 
     # --- when a decode fails -----------------------------------------------------------------------------
 
@@ -402,11 +401,3 @@ class LlamaEngine(StepEngine[PreparedPrompt]):
         # What this step computed is not told yet of all of them: nothing that could serve others.
         self._roster.drop(job_id, keep=False)
         self._outputs.append(Failed(job_id, kind, message, code=code))
-
-    def _timings(self, state: JobState) -> Timings:
-        now = self._clock()
-        started_at = state.started_at if state.started_at is not None else now
-        first_at = state.first_token_at if state.first_token_at is not None else now
-        return Timings(
-            queue_s=started_at - state.added_at, prefill_s=first_at - started_at, decode_s=now - first_at
-        )

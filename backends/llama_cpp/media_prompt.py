@@ -7,6 +7,7 @@ pixels, and no number is ever a token of the vocabulary.
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,7 @@ class MediaSpan(Struct, frozen=True):
     """Where each stands for the decoder, absolute: one row, or four with M-RoPE."""
     after: int
     """Position of what follows."""
+    kind: Literal["image", "audio"] = "image"
     causal: bool = True
     """False: each of its tokens sees the others, so all must be in one decode of their own."""
 
@@ -48,6 +50,11 @@ class MediaPrompt(Struct, frozen=True):
         """What an index in the answer must be moved by to be a position."""
         last = self.spans[-1]
         return last.after - last.end
+
+    @property
+    def audio_tokens(self) -> int:
+        """Those that recordings became."""
+        return sum(len(span.rows) for span in self.spans if span.kind == "audio")
 
     def position(self, index: int) -> int:
         """Of a token outside the spans, or of a span's first."""

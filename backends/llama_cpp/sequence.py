@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from backends.llama_cpp.answer import FinishReason, GrowingAnswer
 from backends.llama_cpp.cache import Holder
@@ -15,7 +16,7 @@ from backends.llama_cpp.guide import Guide
 from backends.llama_cpp.media_prompt import MediaPrompt
 from backends.llama_cpp.model import TokenArray
 from backends.llama_cpp.sampling import Greedy
-from backends.protocol import Delta, GenerateParameters, GenerationResult, Job, TokenLogprob
+from backends.protocol import Delta, GenerateParameters, GenerationResult, Job, Timings, TokenLogprob
 
 
 class JobState:
@@ -30,6 +31,14 @@ class JobState:
         self.started_at: float | None = None
         self.first_token_at: float | None = None
         self.open_answers = job.result_count
+
+    def timings(self, now: float) -> Timings:
+        """Of a job that ends now; what it shows was read in the time before its first token."""
+        started_at = self.started_at if self.started_at is not None else now
+        first_at = self.first_token_at if self.first_token_at is not None else now
+        return Timings(
+            queue_s=started_at - self.added_at, prefill_s=first_at - started_at, decode_s=now - first_at
+        )
 
 
 class Sequence:
@@ -134,10 +143,11 @@ class Sequence:
     def result(self) -> GenerationResult:
         """Of a finished sequence. What went out as deltas is not in it."""
         assert self.finish_reason is not None
-        return self.answer.result(
+        result = self.answer.result(
             self.finish_reason,
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.new_tokens,
             cached=self.cached or 0,
             drafted=self.drafted,
         )
+        return result if self.media is None else replace(result, audio_tokens=self.media.audio_tokens)

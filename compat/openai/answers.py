@@ -48,7 +48,9 @@ def usage_of(results: Sequence[GenerationResult], answers: int = 1) -> Usage:
         prompt,
         completion,
         prompt + completion,
-        PromptTokensDetails(sum(result.cached_tokens for result in prompts)),
+        PromptTokensDetails(
+            sum(result.cached_tokens for result in prompts), sum(result.audio_tokens for result in prompts)
+        ),
         CompletionTokensDetails(
             reasoning_tokens=sum(result.reasoning_tokens for result in results),
             accepted_prediction_tokens=sum(result.accepted_draft_tokens for result in results),

@@ -97,6 +97,11 @@ def test_spans_stand_where_pictures_do(encoder: Encoder) -> None:
     assert len({found.tokens[span.start] for span in found.spans}) == 3
 
 
+def test_what_is_heard_is_counted(encoder: Encoder) -> None:
+    heard = PreparedMedia("audio", 5, 1, b"sound", b"sound", param="here")
+    assert read(encoder, prompt("a", picture(), heard, "b")).audio_tokens == 5
+
+
 def test_text_stays_what_it_is(encoder: Encoder) -> None:
     reading = encoder.begin([PreparedPrompt(b""), prompt("a", picture(), "b")])
     assert reading.wait(10)

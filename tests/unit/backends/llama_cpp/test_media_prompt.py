@@ -18,7 +18,7 @@ NUMBERS = ChunkNumbers()
 
 def span(start: int, count: int, first: int, after: int, *, causal: bool = True) -> MediaSpan:
     rows = np.arange(2 * count, dtype=np.float32).reshape(count, 2)
-    return MediaSpan(start, rows, np.full((4, count), first, dtype=np.int32), after, causal)
+    return MediaSpan(start, rows, np.full((4, count), first, dtype=np.int32), after, causal=causal)
 
 
 def prompt(*pieces: int | str) -> np.ndarray:
