@@ -281,14 +281,14 @@ class Poisoned:
 
 def test_a_failed_decode_fails_only_the_suspect(llm: Llm) -> None:
     token = 40000
-    context = llm.engine._context
-    llm.engine._context = Poisoned(context, token)
+    context = llm.engine._decoding._context
+    llm.engine._decoding._context = Poisoned(context, token)
     try:
         llm.add("good", CAPITAL)
         llm.add("bad", Tokens([5, token, 6]))
         llm.run()
     finally:
-        llm.engine._context = context
+        llm.engine._decoding._context = context
     failed = [output for output in llm.outputs if isinstance(output, Failed)]
     finished = [output for output in llm.outputs if isinstance(output, Finished)]
     assert [(failure.job_id, failure.kind) for failure in failed] == [("bad", "internal")]
