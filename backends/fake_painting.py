@@ -15,13 +15,11 @@ from PIL import Image
 from backends.base import JobError
 from backends.fake_answers import Canvas, FakeItem, directives
 from backends.fake_pictures import SIZES
-from backends.media.image import FORMATS, ImageLimits, read_image
-from backends.media.opening import opened
+from backends.media.image import ImageLimits, check_mask, read_image, read_mask
 from backends.protocol import (
     MAX_PICTURE_DELTA_BYTES,
     Item,
     Job,
-    Media,
     Output,
     PaintParameters,
     PaintProgress,
@@ -55,30 +53,9 @@ def _canvas(asked: PaintParameters) -> Canvas:
     first = pictures[0]
     if asked.mask is None:
         return Canvas(_png(first), b"")
-    keep = _alpha(asked.mask)
-    if keep.size != first.size:
-        raise JobError(
-            f"The mask is {keep.width}x{keep.height}, the picture {first.width}x{first.height}.",
-            param=asked.mask.param or "mask",
-            code="invalid_mask",
-        )
-    return Canvas(_png(first), _png(keep))
-
-
-def _alpha(mask: Media) -> Image.Image:
-    param = mask.param or "mask"
-    read_image(mask.blob, ImageLimits(param=param))  # refuses what is none
-    with (
-        opened(mask.blob, lambda message: JobError(message, param=param)) as file,
-        Image.open(file, formats=FORMATS) as image,
-    ):
-        if not image.has_transparency_data:
-            raise JobError(
-                "The mask has no transparent part: nothing would be painted.",
-                param=param,
-                code="invalid_mask",
-            )
-        return image.convert("RGBA").getchannel("A")
+    mask = read_mask(asked.mask.blob, ImageLimits(param=asked.mask.param or "mask"))
+    check_mask(mask, first, asked.mask.param or "mask")
+    return Canvas(_png(first), _png(mask.point(lambda value: 255 - value)))
 
 
 class FakePainting:

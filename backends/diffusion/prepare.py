@@ -15,7 +15,7 @@ from backends.diffusion.item import PaintItem
 from backends.diffusion.prompt import PromptReader
 from backends.diffusion.sizes import Size, named, nearest
 from backends.diffusion.steps import StepPlan, plan
-from backends.media.image import ImageLimits, read_image, read_mask
+from backends.media.image import ImageLimits, check_mask, read_image, read_mask
 from backends.protocol import MAX_FRAME_BYTES, Job, Media, PaintParameters, Text
 from config.parameters import DiffusionParameters
 
@@ -132,7 +132,10 @@ class PaintPreparer(Preparer[PaintItem]):
         picture = image.resize(size, Image.Resampling.LANCZOS).tobytes()
         mask = b""
         if asked.mask is not None:
-            mask = read_mask(asked.mask.blob, self._limits(asked.mask, "mask")).resize(size).tobytes()
+            limits = self._limits(asked.mask, "mask")
+            holes = read_mask(asked.mask.blob, limits)
+            check_mask(holes, image, limits.param)
+            mask = holes.resize(size).tobytes()
         if items * (len(picture) + len(mask)) > MAX_FRAME_BYTES * 3 // 4:
             raise JobError(f"{items} edits of {named(size)} are too much for one request.", param="prompt")
         return size, picture, mask

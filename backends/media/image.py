@@ -70,6 +70,17 @@ def read_mask(blob: Blob, limits: ImageLimits) -> Image.Image:
     return mask
 
 
+def check_mask(mask: Image.Image, picture: Image.Image, param: str) -> None:
+    """Raises JobError for a mask of another size than its picture: it would be stretched over it."""
+    if mask.size != picture.size:
+        raise JobError(
+            f"The mask is {mask.width}x{mask.height}, the picture {picture.width}x{picture.height}: "
+            "they must be of one size.",
+            param=param,
+            code="invalid_mask",
+        )
+
+
 @contextmanager
 def _loaded(blob: Blob, limits: ImageLimits) -> Iterator[Image.Image]:
     with (

@@ -303,12 +303,12 @@ def test_hostile_pictures(client: OpenAI, gateway: GatewayProcess, data: bytes, 
 @pytest.mark.parametrize(
     "mask",
     [holes((41, 30)), png((40, 30), "white")],
-    ids=["other size", "nothing transparent"],
+    ids=["of another size", "nowhere transparent"],
 )
-def test_masks_that_mask_nothing(client: OpenAI, mask: bytes) -> None:
+def test_masks_that_do_not_fit(client: OpenAI, mask: bytes) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         client.images.edit(model=MODEL, prompt="x", image=png((40, 30), "red"), mask=mask)
-    assert (caught.value.param, caught.value.code) == ("mask", "invalid_mask")
+    assert caught.value.param == "mask"
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def with_hole(size: tuple[int, int] = (40, 40)) -> Image.Image:
 
 PICTURE = encoded(Image.new("RGB", (90, 90), (200, 10, 10)))
 MASK = encoded(with_hole())
+"""Not of the picture's size."""
 
 
 def prepared(
@@ -112,6 +113,7 @@ def test_what_cannot_be_honoured_is_named(folder: Path, param: str, asked: dict[
         ("image", {"images": [PICTURE, PICTURE]}),
         ("image", {"images": [Media(Inline(b"nothing"))]}),
         ("mask", {"images": [PICTURE], "mask": PICTURE}),
+        ("mask", {"images": [PICTURE], "mask": MASK}),
         ("mask", {"images": [PICTURE], "mask": Media(Inline(b"\x89PNG"))}),
         ("strength", {"images": [PICTURE], "strength": 0.001}),
         ("strength", {"images": [PICTURE], "strength": 1.5}),
@@ -139,7 +141,7 @@ def test_sizes_that_can_be_had_are_named(folder: Path) -> None:
 
 def test_an_edit_takes_the_shape_of_its_picture(folder: Path) -> None:
     wide = encoded(Image.new("RGB", (160, 90), "red"))
-    (item,) = prepared(folder, "edit", ("",), images=[wide], mask=MASK)
+    (item,) = prepared(folder, "edit", ("",), images=[wide], mask=encoded(with_hole((160, 90))))
     assert (item.width, item.height) == (672, 384)
     assert item.picture[:3] == b"\xff\0\0"
     assert len(item.picture) == 3 * 672 * 384
