@@ -17,7 +17,7 @@ from gateway.http.answer import Answer
 from gateway.http.auth import PUBLIC
 
 WEB = Path(__file__).parent.parent / "web"
-PLACES = {"index.html": "/", "docs.html": "/docs"}
+PLACES = {"index.html": "/", "docs.html": "/docs", "paint.html": "/paint"}
 PAGE = PUBLIC | {"page": True}
 """`opt` of the files: no part of the API."""
 SWAGGER_UI = ("swagger_ui/static/swagger-ui.css", "swagger_ui/static/swagger-ui-bundle.js")
@@ -36,7 +36,7 @@ _CSP = (
 
 
 def page_routes(folder: Path = WEB) -> list[HTTPRouteHandler]:
-    """`/` and `/docs` are pages; every other file is at `/static/<name>`."""
+    """`/`, `/paint` and `/docs` are pages; every other file is at `/static/<name>`."""
     files = [file for file in sorted(folder.glob("*")) if file.is_file() and file.suffix in _MEDIA]
     return [_file_route(PLACES.get(file.name, f"/static/{file.name}"), file) for file in files]
 

@@ -29,6 +29,28 @@ export async function askForModel(action, model) {
   await request(`admin/models/${action}`, { method: "POST", headers, body });
 }
 
+export async function modelDetails(name) {
+  const response = await request(`v1/models/${encodeURIComponent(name)}`, {});
+  return response.json();
+}
+
+/** One picture as it is painted: {step, steps}, previews and the finished one, which alone has `usage`. Throws
+ * as streamChat does. */
+export async function* streamPicture(order, signal) {
+  const body = JSON.stringify({ ...order, stream: true, progress: true });
+  const headers = { "content-type": "application/json" };
+  const response = await request("v1/images/generations", { method: "POST", headers, body, signal });
+  const requestId = response.headers.get("x-request-id");
+  let done = false;
+  for await (const data of events(response.body)) {
+    const event = JSON.parse(data);
+    if (event.error) throw new ApiError(event.error, 0, requestId);
+    done = event.type === "image_generation.completed";
+    yield event;
+  }
+  if (!done) throw new ApiError({ message: "The connection ended before the picture did." }, 0, requestId);
+}
+
 /**
  * One chat answer as it comes: {text}, then {finish} and {usage}. Throws ApiError, AbortError where
  * `signal` stops it, and TypeError where the server is out of reach.

@@ -222,6 +222,7 @@ async def test_what_is_open_without_a_key_is_a_short_list(tmp_path: Path) -> Non
         "/health/live",
         "/health/ready",
         "/openapi.json",
+        "/paint",
         "/v1/images/files/",
     }
 

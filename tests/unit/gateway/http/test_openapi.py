@@ -82,8 +82,8 @@ def test_it_is_valid(doc: dict[str, Any]) -> None:
 
 def test_every_route_is_in_it(app_site: Site, doc: dict[str, Any]) -> None:
     pages = [path for path, _, handler in operations(app_site) if handler.opt.get("page")]
-    assert {"/", "/docs"} <= set(pages)
-    assert all(path in ("/", "/docs") or path.startswith("/static/") for path in pages)
+    assert {"/", "/docs", "/paint"} <= set(pages)
+    assert all(path in ("/", "/docs", "/paint") or path.startswith("/static/") for path in pages)
     routes = {(path, method) for path, method, handler in operations(app_site) if not handler.opt.get("page")}
     assert routes == {(path, method) for path, methods in doc["paths"].items() for method in methods}
     assert len(routes) >= 15
