@@ -27,7 +27,7 @@ CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: run install test check format bench wer schema-suite fleet swaps bench-build rebuild-llama pins clean help
+.PHONY: run install test check format bench wer schema-suite fleet swaps train-captioner train-clip bench-build rebuild-llama pins clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -79,6 +79,7 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.speech $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.transcription $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.vision $(BENCH_ARGS)
 
 # How exact transcripts are, beside faster-whisper itself; fetches recorded speech.
 wer: $(INSTALLED_DEV)
@@ -114,6 +115,13 @@ faults: $(INSTALLED_DEV)
 soak: $(INSTALLED_DEV)
 	@$(BIN)/llm-cortex pull --all >/dev/null
 	@$(BIN)/python -m tests.faults.soak --minutes $(MINUTES) $(SOAK_ARGS)
+
+# The starter models that look at pictures, anew, on one core; see training/README.md. An interrupted run goes on.
+train-captioner: $(INSTALLED_DEV)
+	$(BIN)/python -m training.captioner --checkpoint build/training/captioner.pt
+
+train-clip: $(INSTALLED_DEV)
+	$(BIN)/python -m training.clip --checkpoint build/training/clip.pt
 
 bench-build: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.build_peer
