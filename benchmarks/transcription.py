@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import ours, recordings
+from benchmarks.client import post_bytes
 from benchmarks.load import run_streams
 from benchmarks.openai_stream import read_whole
 from benchmarks.report import ONE_DIGIT, TWO_DIGITS
@@ -95,15 +96,11 @@ async def _measure(server: Server, case: str, files: list[bytes]) -> Seen:
     if server.name == GATEWAY:
         requests = [[recordings.upload(PATH, data, {"model": "bench"})] for data in files]
     else:
-        requests = [[_plain("/batched" if case == LONG else "/serial", data) for data in files]]
+        requests = [[post_bytes("/batched" if case == LONG else "/serial", data) for data in files]]
     run = await run_streams(server.address, requests, 300.0)
     errors = [error for stream in run.answers for answer in stream if (error := read_whole(answer))]
     length_s = sum(recordings.seconds(data) for data in files)
     return Seen({"speed": length_s / run.wall_s, "wall_s": run.wall_s}, errors)
-
-
-def _plain(path: str, data: bytes) -> bytes:
-    return f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(data)}\r\n\r\n".encode() + data
 
 
 if __name__ == "__main__":
