@@ -1,21 +1,24 @@
 """Pictures and recordings inside a JSON body: data URLs and bare base64, as the bytes that they stand for.
 
 What the bytes are is not looked at here: that is the worker's affair, in a process that may be killed. An
-address is refused without being looked up. Must not know HTTP, the engine or configuration.
+http or https address becomes a Remote without a look at it: whether it is fetched is the gateway's affair.
+Must not know HTTP, the engine or configuration.
 """
 
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from backends.protocol import MAX_FRAME_BYTES, Inline, Media
+from backends.protocol import MAX_FRAME_BYTES, Inline, Media, Remote
 from compat.errors import InvalidRequest, invalid, unsupported
 
 MAX_BYTES = MAX_FRAME_BYTES * 3 // 4
 """Of all pictures and recordings of one body together: they travel to the worker in one frame."""
 _DATA_URL = re.compile(r"data:(?P<media>[^,;]{0,100})(?:;[^,;]{0,100})*?(?P<base64>;base64)?,", re.IGNORECASE)
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}:")
+_FETCHABLE = re.compile(r"https?:", re.IGNORECASE)
+_SEND_IT = "send the picture itself, as a data URL (data:image/png;base64,...) or as base64."
 _PICTURES = ("image/", "application/octet-stream")
 
 
@@ -26,7 +29,9 @@ class MediaReader:
         self._size = 0
 
     def picture(self, param: str, text: str) -> Media:
-        """Raises InvalidRequest."""
+        """Raises InvalidRequest. An http or https address comes back as a Remote."""
+        if _FETCHABLE.match(text):
+            return Media(Remote(text), param=param)
         return self._media(param, _decode(text, param), "image_too_large")
 
     def recording(self, param: str, text: str) -> Media:
@@ -51,6 +56,25 @@ def read_pictures(texts: Iterable[tuple[str, str]]) -> list[Media]:
     return [reader.picture(param, text) for param, text in texts]
 
 
+def room_left(pictures: Sequence[Media]) -> int:
+    """Bytes that those yet to be fetched may have, beside those that are here."""
+    return MAX_BYTES - sum(len(one.blob.data) for one in pictures if isinstance(one.blob, Inline))
+
+
+def not_taken(param: str) -> InvalidRequest:
+    """Addresses are not fetched by this server."""
+    return unsupported(
+        param, f"Addresses are not fetched by this server (setting 'remote_images.allowed'): {_SEND_IT}"
+    )
+
+
+def not_fetched(param: str) -> InvalidRequest:
+    """Whatever went wrong with an address: the reason would tell what there is around this server."""
+    return InvalidRequest(
+        f"The picture cannot be fetched from its address: {_SEND_IT}", param, "image_not_fetched"
+    )
+
+
 def is_data_url(text: str) -> bool:
     """Whether a text is meant to be a picture rather than to be read."""
     return text[:11].lower() == "data:image/"
@@ -65,11 +89,7 @@ def _decode(text: str, param: str) -> bytes:
             raise invalid(param, "the data URL is of no picture.")
         start = match.end()
     elif _ADDRESS.match(text):
-        raise unsupported(
-            param,
-            "Addresses are not fetched by this server: send the picture itself, as a data URL "
-            "(data:image/png;base64,...) or as base64.",
-        )
+        raise unsupported(param, f"Addresses of this kind are not fetched: {_SEND_IT}")
     return _base64(text[start:], param, "a picture as a data URL or as base64")
 
 

@@ -44,7 +44,7 @@ class CaptionForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 class CaptionRequest(CaptionForm, frozen=True, forbid_unknown_fields=True, kw_only=True):
     image: str | None = None
-    """A picture as a data URL or as base64: PNG, JPEG, WebP or GIF."""
+    """A picture as a data URL or as base64, or its address: PNG, JPEG, WebP or GIF."""
     images: list[str] | None = None
     """Several, instead of `image`."""
 
@@ -63,7 +63,7 @@ class ClassifyForm(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 class ClassifyRequest(ClassifyForm, frozen=True, forbid_unknown_fields=True, kw_only=True):
     image: str | None = None
-    """A picture as a data URL or as base64: PNG, JPEG, WebP or GIF."""
+    """A picture as a data URL or as base64, or its address: PNG, JPEG, WebP or GIF."""
     images: list[str] | None = None
     """Several, instead of `image`."""
 

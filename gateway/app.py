@@ -33,6 +33,7 @@ from gateway.http.transcription import transcription_routes
 from gateway.http.vision import vision_routes
 from gateway.keys import KeyRing
 from gateway.reloading import Reloader
+from gateway.remote.fetching import Fetcher
 from gateway.telemetry.metrics import Metrics
 
 
@@ -45,13 +46,18 @@ def create_app(
     reloader: Reloader,
     spool: Path | None = None,
     connections: ConnectionLimit | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Litestar:
     """The whole HTTP side. The engine is started and stopped by whoever made it.
 
     `spool`: the folder for uploads; None: the system's for temporary files.
     `connections`: those of the server that runs it; None: they are not counted.
+    `fetcher`: of pictures named by address; None: as configured.
     """
-    services = Services(config, engine, metrics, keys, reloader, spool, PictureFiles(config, spool))
+    if fetcher is None and config.remote_images.allowed:
+        fetcher = Fetcher(config.remote_images)
+    pictures = PictureFiles(config, spool)
+    services = Services(config, engine, metrics, keys, reloader, spool, pictures, fetcher)
     app = Litestar(
         [
             chat_route(services),

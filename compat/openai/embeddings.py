@@ -12,12 +12,13 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, Raw, Struct
 
-from backends.protocol import Description, EmbeddingResult, EmbedParameters, Item
+from backends.protocol import Description, EmbeddingResult, EmbedParameters, Item, Media
 from compat.decoding import decode
 from compat.errors import invalid, unsupported
 from compat.openai.answers import encode, quote
 from compat.openai.inputs import read_inputs
 from compat.openai.picture_inputs import read_picture_inputs, refuse_pictures
+from compat.vision import check_pictures
 
 Encoding = Literal["float", "base64"]
 
@@ -53,7 +54,9 @@ def decode_embedding(body: bytes) -> EmbeddingRequest:
 def embedding_items(request: EmbeddingRequest, max_items: int, description: Description) -> list[Item]:
     """The inputs, one item each; an empty text is embedded like any other. Raises InvalidRequest."""
     if "image" in description.parameters:
-        return read_picture_inputs(request.input, "input", max_items)
+        inputs = read_picture_inputs(request.input, "input", max_items)
+        check_pictures([item for item in inputs if isinstance(item, Media)], description, "input")
+        return inputs
     items = read_inputs(request.input, "input", max_items, allow_empty=True)
     refuse_pictures(items, "input", request.model)
     return items

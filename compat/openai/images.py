@@ -87,7 +87,7 @@ class EditForm(PromptSettings, frozen=True, forbid_unknown_fields=True, kw_only=
 
 class ImageReference(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     image_url: str | None = None
-    """A picture as a data URL or as base64: PNG, JPEG, WebP or GIF."""
+    """A picture as a data URL or as base64, or its address: PNG, JPEG, WebP or GIF."""
     file_id: str | None = None
     """Refused: this server keeps no files."""
 

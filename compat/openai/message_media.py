@@ -5,7 +5,7 @@ decides what a refusal says. `read_media` then reads them all, of one request to
 the engine or configuration.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import msgspec
@@ -34,7 +34,7 @@ class ContentPart(Struct, frozen=True, forbid_unknown_fields=True):
 
 class ImageUrl(Struct, frozen=True, forbid_unknown_fields=True):
     url: str
-    """A data URL."""
+    """A data URL; an http or https address only where the server's configuration allows it."""
     detail: Literal["auto", "low", "high"] | None = None
     """How closely the picture is to be looked at. A captioner brings all to the one size that it sees."""
 
@@ -96,13 +96,28 @@ def check_media(chat: Chat, model: str, description: Description) -> None:
 
 
 def read_media(chat: Chat) -> Chat:
-    """The conversation with the bytes of its media. Raises InvalidRequest.
+    """The conversation with the bytes of its media; addresses of pictures stay. Raises InvalidRequest.
 
     Takes time in their length: large ones belong on a thread.
     """
     reader = MediaReader()
     messages = [
         replace(message, media=[_read(one, reader) for one in message.media]) if message.media else message
+        for message in chat.messages
+    ]
+    return replace(chat, messages=messages)
+
+
+def media_in(chat: Chat) -> list[Media]:
+    """All pictures and recordings, in their order."""
+    return [one.media for one in _media(chat)]
+
+
+def with_media(chat: Chat, media: Sequence[Media]) -> Chat:
+    """The conversation with `media` in the places of those that `media_in` gives."""
+    following = iter(media)
+    messages = [
+        replace(message, media=[replace(one, media=next(following)) for one in message.media])
         for message in chat.messages
     ]
     return replace(chat, messages=messages)

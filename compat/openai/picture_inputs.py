@@ -20,7 +20,7 @@ class EmbeddingPart(Struct, frozen=True, forbid_unknown_fields=True):
     """One input, for models that embed pictures: one of the two."""
 
     image: str | None = None
-    """A picture as a data URL or as base64."""
+    """A picture as a data URL or as base64, or its address."""
     text: str | None = None
 
 

@@ -13,7 +13,7 @@ from compat.openai.chat import ChatCompletionRequest, chat_form, chat_parameters
 from compat.openai.chat_answers import ChatCompletion, render_chat
 from compat.openai.chat_captions import read_any_chat
 from compat.openai.chat_chunks import ChatChunks
-from compat.openai.message_media import check_media, has_media, read_media
+from compat.openai.message_media import check_media, has_media, media_in, read_media, with_media
 from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.body import read_json
@@ -22,6 +22,7 @@ from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import generate, rendered
 from gateway.http.openapi.operation import documented
 from gateway.http.openapi.shapes import ChatCompletionChunk
+from gateway.http.remote_pictures import fetched
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_stream
 
@@ -59,6 +60,7 @@ def chat_route(services: Services) -> HTTPRouteHandler:
             check_media(chat, body.model, description)
             if has_media(chat):
                 chat = await asyncio.to_thread(read_media, chat)
+                chat = with_media(chat, await fetched(services, media_in(chat)))
             form = chat_form(body)
             answer = new_answer("chatcmpl", spec)
             stream = services.submit(

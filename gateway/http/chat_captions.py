@@ -6,7 +6,7 @@ from typing import Any
 from litestar import Request
 from litestar.types import ASGIApp
 
-from backends.protocol import CaptionResult, Item, Media
+from backends.protocol import CaptionResult, Media
 from compat.openai.chat import ChatCompletionRequest, chat_form
 from compat.openai.chat_answers import render_chat
 from compat.openai.chat_captions import CaptionChunks, as_answer, caption_chat_parameters
@@ -15,6 +15,7 @@ from compat.openai.sampling import streams_usage
 from gateway.http.answer import Answer
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import results_of
+from gateway.http.remote_pictures import with_pictures
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_events
 
@@ -31,7 +32,7 @@ async def caption_chat(
         parameters = caption_chat_parameters(body, pictures, await services.description(spec, "caption"))
         form = chat_form(body)
         answer = new_answer("chatcmpl", spec)
-        items: list[Item] = [*pictures]
+        items = await with_pictures(services, pictures)
         stream = services.submit(request.scope, answer, "caption", parameters, items)
         if body.stream:
             chunks = CaptionChunks(ChatChunks(answer, form, include_usage))

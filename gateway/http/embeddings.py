@@ -19,6 +19,7 @@ from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import embed
 from gateway.http.openapi.operation import documented
 from gateway.http.openapi.shapes import EmbeddingList
+from gateway.http.remote_pictures import with_pictures
 from gateway.http.services import Services, new_answer
 
 
@@ -44,6 +45,7 @@ def embedding_route(services: Services) -> HTTPRouteHandler:
             most = config.limits.items_per_request
             items = await off_loop(size, embedding_items, body, most, description)
             parameters = embedding_parameters(body, description)
+            items = await with_pictures(services, items)
             answer = new_answer("embd", spec)
             stream = services.submit(request.scope, answer, "embed", parameters, items)
             results = await embed(stream)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp, Scope
@@ -38,6 +39,7 @@ from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import painted
 from gateway.http.image_files import picture_address
 from gateway.http.openapi.operation import documented
+from gateway.http.remote_pictures import fetched
 from gateway.http.services import Services, new_answer
 from gateway.http.stream import open_events
 from gateway.http.uploads import read_form
@@ -112,7 +114,9 @@ def image_routes(services: Services) -> list[HTTPRouteHandler]:
             check_stream(body)
             prompt = prompt_item(body.prompt)
             description = await services.description(spec, "edit")
-            asked = paint_parameters(body, spec.name, description, images, mask)
+            asked = await _with_pictures(
+                services, paint_parameters(body, spec.name, description, images, mask)
+            )
             order = _Order(spec, "edit", prompt, asked)
             return await _paint(services, request.scope, order, body, EDIT_EVENTS)
 
@@ -152,6 +156,14 @@ async def _read_edit(
     body = read_edit_form(upload.texts)
     images = upload.all_media(*_PICTURES)
     return body, images, upload.media("mask") if "mask" in upload.files else None
+
+
+async def _with_pictures(services: Services, asked: PaintParameters) -> PaintParameters:
+    """With the bytes of those that the request names by address; the mask is one of them."""
+    masks = [] if asked.mask is None else [asked.mask]
+    whole = await fetched(services, [*asked.images, *masks])
+    images = whole[: len(asked.images)]
+    return msgspec.structs.replace(asked, images=images, mask=whole[-1] if masks else None)
 
 
 async def _paint(

@@ -22,6 +22,7 @@ from gateway.http.picture_files import PictureFiles
 from gateway.http.urgency import priority, timeout_s
 from gateway.keys import KeyRing
 from gateway.reloading import Reloader
+from gateway.remote.fetching import Fetcher
 from gateway.telemetry.metrics import Metrics
 
 
@@ -35,6 +36,8 @@ class Services:
     spool: Path | None
     """Where uploads are kept while their requests last; None: the system's folder for temporary files."""
     pictures: PictureFiles
+    fetcher: Fetcher | None = None
+    """Of pictures that a request names by address; None: they are refused."""
 
     def model_for(self, name: str, task: Task) -> ModelSpec:
         """The model of this name or alias, if it does `task`. Raises ModelNotFound, BadRequest."""

@@ -7,7 +7,7 @@ from litestar import Request, post
 from litestar.handlers import HTTPRouteHandler
 from litestar.types import ASGIApp
 
-from backends.protocol import CaptionResult, ClassifyResult, Item, Media
+from backends.protocol import CaptionResult, ClassifyResult, Media
 from compat.cortex.vision import CortexCaptionForm, CortexCaptionRequest, read_cortex_caption
 from compat.vision import (
     CaptionForm,
@@ -29,12 +29,14 @@ from gateway.http.body import off_loop, read_json
 from gateway.http.disconnect import until_disconnect
 from gateway.http.generation import results_of
 from gateway.http.openapi.operation import documented
+from gateway.http.remote_pictures import with_pictures
 from gateway.http.services import Services, new_answer
 from gateway.http.uploads import read_form
 
 FILE = {"file": "A picture: PNG, JPEG, WebP or GIF, of which the first frame counts."}
 _ABOUT = (
-    "Pictures come as data URLs or base64 in `image` or `images`, or one as the `file` of a form. They are "
+    "Pictures come as data URLs or base64 in `image` or `images`, or one as the `file` of a form; http and "
+    "https addresses only where the server's configuration allows them. They are "
     "set upright, transparent parts are white, and what else a file tells of itself is dropped."
 )
 _PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR42mP4z8AAAAMBAQD3A0FDAAAAAElFTkSuQmCC"
@@ -73,7 +75,7 @@ def vision_routes(services: Services) -> list[HTTPRouteHandler]:
         spec = services.model_for(body.model, "classify")
         with until_disconnect(request.receive):
             parameters = classify_parameters(body, pictures, await services.description(spec, "classify"))
-            items: list[Item] = [*pictures]
+            items = await with_pictures(services, pictures)
             stream = services.submit(request.scope, new_answer("vision", spec), "classify", parameters, items)
             results = await results_of(stream, ClassifyResult)
             size = sum(len(result.scores) for result in results)
@@ -89,7 +91,7 @@ async def _caption(
     spec = services.model_or_first(body.model, "caption")
     with until_disconnect(request.receive):
         parameters = caption_parameters(body, pictures, await services.description(spec, "caption"))
-        items: list[Item] = [*pictures]
+        items = await with_pictures(services, pictures)
         stream = services.submit(request.scope, new_answer("vision", spec), "caption", parameters, items)
         return Answer(render_captions(spec.name, await results_of(stream, CaptionResult)))
 

@@ -344,6 +344,7 @@ def make_site(
     server: ServerConfig | None = None,
     limits: LimitsConfig | None = None,
     timeouts: TimeoutsConfig | None = None,
+    fetcher: Any = None,
 ) -> Site:
     config = Config(
         server=server or ServerConfig(),
@@ -358,7 +359,7 @@ def make_site(
     spool = keys_path.with_name("spool")
     spool.mkdir(exist_ok=True)
     reloader = Reloader(file, config, engine, metrics)  # type: ignore[arg-type]  # it has the engine's face
-    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool)  # type: ignore[arg-type]
+    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=spool, fetcher=fetcher)  # type: ignore[arg-type]
     return Site(app, engine, keys, metrics, spool)
 
 
