@@ -83,7 +83,7 @@ def test_what_the_model_takes_is_let_through() -> None:
         ({"type": "input_audio", "input_audio": {"data": DATA, "format": "flac"}}, "input_audio.format"),
         ({"type": "input_audio", "input_audio": {"data": "!", "format": "mp3"}}, "input_audio.data"),
         ({"type": "input_audio", "input_audio": {"data": "", "format": "mp3"}}, "input_audio.data"),
-        ({"type": "image_url", "image_url": {"url": "https://example.com/a.png"}}, "image_url.url"),
+        ({"type": "image_url", "image_url": {"url": "ftp://example.com/a.png"}}, "image_url.url"),
         ({"type": "file", "file": {}}, ""),
     ],
 )
