@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from training.contrast import contrast
 from training.eyes import Eyes
 from training.folder import STARTER, save
 from training.loop import Plan, arguments, train
@@ -65,21 +65,6 @@ def main() -> None:
         resample=3,
     )
     save(model, tokenizer, images, asked.out or Path(STARTER, "shapes-clip"))
-
-
-def contrast(likeness: torch.Tensor, own: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Cross entropy both ways, where a text may hold for several pictures: none of those counts as wrong.
-
-    likeness: [pictures, texts]; own: each picture's text; truth: which texts hold for which pictures.
-    """
-    rows = torch.arange(len(own))
-    also = truth.clone()
-    also[rows, own] = False
-    to_texts = functional.cross_entropy(likeness.masked_fill(also, -torch.inf), own)
-    held = truth.any(dim=0)
-    right = likeness.masked_fill(~truth, -torch.inf)[:, held].logsumexp(dim=0)
-    to_pictures = (likeness[:, held].logsumexp(dim=0) - right).mean()
-    return (to_texts + to_pictures) / 2
 
 
 def _truth(scenes: list[Scene], texts: list[Scene]) -> torch.Tensor:
