@@ -21,8 +21,8 @@ from training.starting import Tower, look_around
 from training.words import CLIP_BEGIN, CLIP_END, clip_tokenizer
 from training.world import Scene, caption, facts, leave_out, other_scenes, some_scene
 
-STEPS = 6_000
-BATCH = 64
+STEPS = 4_000
+BATCH = 48
 _WIDTH = 64
 _POSITIONS = 32
 _TOWER: dict[str, Any] = {"hidden_size": _WIDTH, "intermediate_size": 3 * _WIDTH, "num_attention_heads": 4}
@@ -56,7 +56,7 @@ def main() -> None:
         states = told.vision_model_output.last_hidden_state
         return contrast(told.logits_per_image, own, _truth(scenes, texts)) + eyes.loss(states, scenes, seen)
 
-    train(eyes.network, Plan(asked.steps, 2e-3), loss_of, asked.checkpoint)
+    train(eyes.network, Plan(asked.steps, 1.5e-3), loss_of, asked.checkpoint)
     images = CLIPImageProcessorPil(
         size={"shortest_edge": SIZE},
         crop_size={"height": SIZE, "width": SIZE},
