@@ -71,6 +71,7 @@ class _Scheduler(Struct):
     num_train_timesteps: int = 1000
     timestep_spacing: str = ""
     rescale_betas_zero_snr: bool = False
+    skip_prk_steps: bool = False
 
 
 class _Text(Struct):
@@ -123,6 +124,8 @@ def _facts(folder: Path, kind: str, parts: dict[str, str], zero_negative: bool) 
     text = _config(folder / "text_encoder" / "config.json", _Text)
     if unet.in_channels != _LATENT_CHANNELS or vae.latent_channels != _LATENT_CHANNELS:
         raise ValueError(f"{folder}: only networks of {_LATENT_CHANNELS} latent channels are supported")
+    if parts["scheduler"] == "PNDMScheduler" and not scheduler.skip_prk_steps:
+        raise ValueError(f"{folder / 'scheduler'}: PNDM is supported with skip_prk_steps only")
     if not isinstance(unet.sample_size, int):
         raise ValueError(f"{folder / 'unet' / 'config.json'}: sample_size must be one number")
     scale = 2 ** (len(vae.block_out_channels) - 1)

@@ -108,7 +108,4 @@ def _read(kind: Any, folder: Path, dtype: str, half: bool) -> Any:
 
 
 def _tokenizer(folder: Path) -> Any:
-    """Control tokens that a text spells out stay text."""
-    tokenizer = CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)
-    tokenizer.backend_tokenizer.encode_special_tokens = True
-    return tokenizer
+    return CLIPTokenizer.from_pretrained(str(folder), local_files_only=True)

@@ -22,6 +22,7 @@ from backends.torch_model import NotFinite, out_of_memory
 _KEPT_PROMPTS = 32
 _WITHOUT_GUIDANCE = 1.0
 """Up to here there is none."""
+_TOKENIZERS = ("tokenizer", "tokenizer_2")
 _FORESEEN = ("pred_original_sample", "denoised")
 """How schedulers call the finished picture as a step foretells it."""
 
@@ -139,6 +140,12 @@ class Painter:
         return self._read[text]
 
     def _encode(self, text: str) -> Read:
+        for name in _TOKENIZERS:
+            if (tokenizer := getattr(self._pipe, name, None)) is not None:
+                # A control token that a text spells out stays text. Not for all texts, for SDXL takes every
+                # exclamation mark for the token that fills up, and knows it so from diffusers.
+                marks = (tokenizer.bos_token, tokenizer.eos_token)
+                tokenizer.split_special_tokens = any(mark in text for mark in marks)
         encoded = self._pipe.encode_prompt(
             text, device=self._device, num_images_per_prompt=1, do_classifier_free_guidance=False
         )

@@ -12,7 +12,7 @@ from backends.tokenizer_file import open_tokenizer
 
 _AROUND = 2
 """The tokens that begin and end every text."""
-_PIECES = r"""'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
+_PIECES = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
 class PromptReader:

@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
     write(tmp_path / "model_index.json", INDEX)
     write(tmp_path / "unet/config.json", {"sample_size": 64, "block_out_channels": [320, 640, 1280]})
     write(tmp_path / "vae/config.json", {"block_out_channels": [128, 256, 512, 512]})
-    scheduler = {"timestep_spacing": "trailing", "num_train_timesteps": 1000}
+    scheduler = {"timestep_spacing": "trailing", "num_train_timesteps": 1000, "skip_prk_steps": True}
     write(tmp_path / "scheduler/scheduler_config.json", scheduler)
     for name in ("text_encoder", "text_encoder_2"):
         write(tmp_path / name / "config.json", {"max_position_embeddings": 12})

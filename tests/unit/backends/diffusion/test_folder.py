@@ -87,6 +87,13 @@ def test_what_cannot_be_painted_with(folder: Path, file: str, values: dict[str, 
         read_facts(folder)
 
 
+def test_the_scheduler_that_takes_four_calls_a_step_is_refused(folder: Path) -> None:
+    write(folder / "model_index.json", SD_INDEX)
+    change(folder, "scheduler/scheduler_config.json", skip_prk_steps=False)
+    with pytest.raises(ValueError, match="skip_prk_steps"):
+        read_facts(folder)
+
+
 def test_pickled_weights_are_none(folder: Path) -> None:
     weights = folder / "unet/diffusion_pytorch_model.safetensors"
     weights.rename(weights.with_suffix(".bin"))
