@@ -1,6 +1,7 @@
 """What can be seen of the gateway without asking it: /proc, as any monitor reads it."""
 
 import os
+import time
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,15 @@ def family_pss_bytes(pid: int) -> int:
 
 def fds(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def quiet_fds(pid: int, seconds: float = 1.0) -> int:
+    """The fewest within a second: what comes and goes by itself does not count."""
+    fewest = fds(pid)
+    for _ in range(10):
+        time.sleep(seconds / 10)
+        fewest = min(fewest, fds(pid))
+    return fewest
 
 
 def cpu_s(pid: int) -> float:

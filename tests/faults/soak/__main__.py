@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.faults.ledger import Entry, Ledger
-from tests.faults.outside import MIB, family_pss_bytes, fds, rss_bytes, zombies
+from tests.faults.outside import MIB, family_pss_bytes, fds, quiet_fds, rss_bytes, zombies
 from tests.faults.soak.havoc import Havoc
 from tests.faults.soak.judge import complaint
 from tests.faults.soak.traffic import SPEECH, Call, Traffic, casting, model_settings, silence
@@ -126,7 +126,7 @@ def soak(
         warm_minutes = min(5.0, minutes / 5)
         run.run(warm_minutes, clients, fault_every_s)
         run.settle()
-        rss, descriptors = rss_bytes(run.pid), fds(run.pid)
+        rss, descriptors = rss_bytes(run.pid), quiet_fds(run.pid)
         print(f"warm: {rss / MIB:.0f} MiB, {descriptors} descriptors", flush=True)
         run.run(minutes - warm_minutes, clients, fault_every_s)
         run.settle()
@@ -136,7 +136,7 @@ def soak(
             at_most("gateway grew since its warm-up by", (rss_bytes(run.pid) - rss) / MIB, 100, "MiB"),
             told("its peak", f"{run.peak_rss / MIB:.0f} MiB"),
             told("family", f"{family_pss_bytes(run.pid) / MIB:.0f} MiB"),
-            exactly("more descriptors", fds(run.pid) - descriptors, 0),
+            exactly("more descriptors", quiet_fds(run.pid) - descriptors, 0),
             exactly("zombies", zombies(run.pid), 0),
             exactly("requests without an outcome", sum(e.outcome is None for e in ledger.entries), 0),
             exactly("unexplained failures", sum(run.complaints.values()), 0),

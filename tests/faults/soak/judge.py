@@ -14,6 +14,7 @@ Near = Callable[[str, float, float, float], bool]
 
 REACH_S = 120.0
 """So long a death may be felt: back-off, the model's cool-down after five, the next load."""
+_CLIENTS_FAULT = "invalid_request_error"
 _BY_DEATH = {
     "worker_died",
     "poison_request",
@@ -32,7 +33,9 @@ def complaint(call: Call, entry: Entry, near: Near) -> str:
     if entry.outcome in ("unended", "muddled", "unconnected"):
         return entry.outcome
     if call.kind.startswith("hostile"):
-        return "" if entry.outcome == "refused" and 400 <= entry.status < 500 else "hostile, yet not refused"
+        # A prompt that takes long to be read is refused when the headers have gone out already.
+        refused = entry.outcome in ("refused", "in_band") and entry.error.get("type") == _CLIENTS_FAULT
+        return "" if refused else "hostile, yet not refused"
     if call.kind == "never reads":
         return ""
     if entry.outcome in ("done", "left"):
