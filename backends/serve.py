@@ -271,7 +271,7 @@ def _load_failed(error: Exception) -> LoadFailed:
     message = str(error) or type(error).__name__
     if isinstance(error, OutOfMemory | MemoryError):
         return LoadFailed("out_of_memory", message)
-    if isinstance(error, ValueError | OSError):
+    if isinstance(error, ValueError | OSError | ArithmeticError):  # the last: weights that give no numbers
         return LoadFailed("invalid_model", message)
     return LoadFailed("internal", f"{type(error).__name__}: {message}")
 

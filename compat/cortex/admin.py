@@ -88,6 +88,8 @@ class AdminModel(Struct, frozen=True, kw_only=True):
     idle_s: float | None
     """Since it had something to do, seconds; null: it is not loaded, or works."""
     error: str
+    stderr: list[str]
+    """Last lines of the worker that died last, until one is ready again; secrets are taken out."""
     settings: dict[str, Any]
     """All of them, as in the configuration file."""
     workers: list[AdminWorker]

@@ -309,6 +309,7 @@ def _shown_model(status: ModelStatus) -> AdminModel:
         waiting=status.waiting,
         idle_s=status.idle_s,
         error=status.error,
+        stderr=list(status.stderr),
         settings=msgspec.to_builtins(spec),
         workers=[AdminWorker(**msgspec.structs.asdict(worker)) for worker in status.workers],
     )

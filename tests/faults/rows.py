@@ -1,6 +1,18 @@
 """All rows of the table: importing a file of rows enters them."""
 
-from tests.faults import clients, crashes, deaths, disk, idle, mutants, shutdown, silence, swaps
+from tests.faults import clients, crashes, deaths, disk, idle, mutants, reloads, shutdown, silence, swaps
 from tests.faults.table import ROWS
 
-__all__ = ["ROWS", "clients", "crashes", "deaths", "disk", "idle", "mutants", "shutdown", "silence", "swaps"]
+__all__ = [
+    "ROWS",
+    "clients",
+    "crashes",
+    "deaths",
+    "disk",
+    "idle",
+    "mutants",
+    "reloads",
+    "shutdown",
+    "silence",
+    "swaps",
+]

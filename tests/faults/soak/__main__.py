@@ -133,6 +133,7 @@ def soak(
         figures = [
             told("requests", sum(run.verdicts.values())),
             told("faults", dict(run.havoc.counts)),
+            told("unloads and reloads", dict(run.havoc.asked)),
             at_most("gateway grew since its warm-up by", (rss_bytes(run.pid) - rss) / MIB, 100, "MiB"),
             told("its peak", f"{run.peak_rss / MIB:.0f} MiB"),
             told("family", f"{family_pss_bytes(run.pid) / MIB:.0f} MiB"),

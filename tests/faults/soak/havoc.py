@@ -31,6 +31,8 @@ class Havoc:
 
     def __init__(self, gateway: GatewayProcess, cast: Casting, chance: random.Random) -> None:
         self.faults: list[Fault] = []
+        self.asked: Counter[str] = Counter()
+        """Unloads and reloads."""
         self._gateway = gateway
         self._cast = cast
         self._chance = chance
@@ -40,9 +42,13 @@ class Havoc:
         return Counter(fault.kind for fault in self.faults)
 
     def strike(self) -> Call | None:
-        kind = self._chance.choice(["SIGKILL", "SIGKILL", "SIGSTOP", "scripted", "scripted"])
+        kind = self._chance.choice(
+            ["SIGKILL", "SIGKILL", "SIGSTOP", "scripted", "scripted", "unload", "reload"]
+        )
         if kind == "scripted":
             return self._scripted(self._chance.choice(SCRIPTED))
+        if kind in ("unload", "reload"):
+            return self._asked(kind)
         worker = self._some_worker()
         if worker is None:
             return None
@@ -62,6 +68,12 @@ class Havoc:
         """A process that serves now, and its model."""
         workers = sorted(self._gateway.models_by_pid().items())
         return self._chance.choice(workers) if workers else None
+
+    def _asked(self, what: str) -> Call:
+        """What an administrator does is no fault: no request may fail of it, so it explains none."""
+        path, model = f"/admin/models/{what}", self._chance.choice(self._cast.all)
+        self.asked[what] += 1
+        return Call(f"admin {what}", model, path, post(path, {"model": model}), Manner(patience_s=240))
 
     def _scripted(self, fault: str) -> Call:
         self._note(fault, self._cast.scripted)
