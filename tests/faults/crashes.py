@@ -73,7 +73,7 @@ def crash_loop(stage: Stage) -> list[Figure]:
             at_least("which took, by a back-off of 1, 2, 4 and 8 s", took_s, 15, "s"),
             at_most("processes at once", most, 6),
             exactly("a request", refused.verdict, "refused 503 model_failed"),
-            at_most("refused after", refused.ended_at - refused.sent_at, 0.2, "s"),
+            stage.within("refused after", refused.ended_at - refused.sent_at, 0.2),
             at_least("retry-after", int(refused.headers.get("retry-after", 0)), 1, "s"),
             exactly(
                 "starts after that",
@@ -156,7 +156,7 @@ def bad_loads(stage: Stage) -> list[Figure]:
             back_s = time.monotonic() - died_at
             figures += [
                 at_least(f"{name}, having taken", (peak - before) / MIB, ballast / MIB * 0.9, "MiB"),
-                at_most("memory back after", back_s, 5, "s"),
+                stage.within("memory back after", back_s, 5),
             ]
         return [
             *figures,

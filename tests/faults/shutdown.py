@@ -7,7 +7,7 @@ import time
 from tests.faults.cast import CHAT, Cast, chat, fake
 from tests.faults.ledger import Ledger, Manner
 from tests.faults.outside import any_alive, descendants
-from tests.faults.table import Figure, Stage, at_least, at_most, exactly, row, told
+from tests.faults.table import Figure, Stage, at_least, exactly, row, told
 from tests.gateway_process import GatewayProcess, start, wait_for
 
 
@@ -33,12 +33,12 @@ def told_to_end(stage: Stage) -> list[Figure]:
         status = gateway.process.wait(20)
         wait_for(lambda: not any_alive(family), 20)
         return [
-            at_most("not ready after", unready_s, 0.1, "s"),
+            stage.within("not ready after", unready_s, 0.1),
             exactly("a new request", late.verdict, "refused 503 shutting_down"),
             at_least("retry-after", int(late.headers.get("retry-after", 0)), 1, "s"),
             exactly(f"of {count} whole", ledger.counts(entries)["done"], count),
             exactly("exit status", status, 0),
-            at_most("no child after", time.monotonic() - ended_at, 5, "s"),
+            stage.within("no child after", time.monotonic() - ended_at, 5),
         ]
 
 
@@ -68,7 +68,7 @@ def forced_to_end(stage: Stage) -> list[Figure]:
         figures = [
             exactly("outlasting", dict(ledger.counts()), {"in_band shutting_down": count}),
             exactly("exit status", status, 0),
-            at_most("no child after", time.monotonic() - told_s, 5, "s"),
+            stage.within("no child after", time.monotonic() - told_s, 5),
         ]
     with GatewayProcess.serving({"models": [fake(step_ms=10)]}, stage.folder) as gateway:
         gateway.wait_until_ready()
@@ -86,7 +86,7 @@ def forced_to_end(stage: Stage) -> list[Figure]:
             return [
                 *figures,
                 exactly("forced", status, 128 + signal.SIGTERM),
-                at_most("and gone after", time.monotonic() - forced_at, 2, "s"),
+                stage.within("and gone after", time.monotonic() - forced_at, 2),
                 exactly("its client sees", entry.verdict, "cut"),
             ]
 
@@ -107,7 +107,7 @@ def gateway_killed(stage: Stage) -> list[Figure]:
         with GatewayProcess.serving(again, stage.folder) as restarted, Ledger(restarted.base_url) as after:
             return [
                 at_least("processes", len(family), 2),
-                at_most("gone after", gone_s, 2, "s"),
+                stage.within("gone after", gone_s, 2),
                 exactly("clients", dict(ledger.counts()), {"cut": 10}),
                 exactly("the same port again", restarted.port, gateway.port),
                 exactly("next", after.answer(CHAT, chat("@tokens:2")).verdict, "done"),
@@ -130,7 +130,7 @@ def port_in_use(stage: Stage) -> list[Figure]:
     return [
         told("exit status", process.returncode),
         exactly("not 0", process.returncode != 0, True),
-        at_most("after", took_s, 2, "s"),
+        stage.within("after", took_s, 2),
         exactly("lines", len(lines), 1),
         exactly("that name it", f"127.0.0.1:{port}" in "".join(lines), True),
         exactly("printed", out, ""),

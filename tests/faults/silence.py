@@ -31,12 +31,12 @@ def _silent(stage: Stage, fault: str) -> list[Figure]:
         if fault == "stop":
             os.kill(worker, signal.SIGSTOP)
         ledger.settle(timeout_s=limit_s + 10)
-        wait_for(lambda: worker not in gateway.worker_pids(), 5)
+        wait_for(lambda: worker not in gateway.worker_pids(), 20)
         gone_s = time.monotonic() - entry.last_at
         again = ledger.answer(CHAT, chat("@tokens:2"))
         return [
             exactly(fault, entry.verdict, "in_band worker_died"),
-            at_most("gone after", gone_s, limit_s + 1, "s"),
+            stage.within("gone after", gone_s, limit_s + 1),
             exactly("next", again.verdict, "done"),
         ]
 

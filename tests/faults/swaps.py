@@ -47,7 +47,7 @@ def loads(stage: Stage) -> list[Figure]:
 
 @row(29, "swaps A-B under load", starter=True)
 def swaps(stage: Stage) -> list[Figure]:
-    turns = stage.size(200, 8)
+    turns = stage.size(200, 4)
     with (
         GatewayProcess.serving(
             {"models": _pair(stage), "devices": ROOM, "placement": AT_ONCE}, stage.folder
@@ -56,7 +56,7 @@ def swaps(stage: Stage) -> list[Figure]:
     ):
         pid = gateway.process.pid
         patience = Manner(patience_s=120)
-        _take_turns(ledger, 4, patience)
+        _take_turns(ledger, 2, patience)
         _quiet(gateway, ledger)
         before, descriptors = rss_bytes(pid), quiet_fds(pid)
         started = _starts(gateway)

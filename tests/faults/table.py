@@ -41,6 +41,9 @@ def told(what: str, value: object) -> Figure:
     return Figure(what, str(value), "-", True)
 
 
+SLACK = 5.0
+
+
 @dataclass(frozen=True)
 class Stage:
     """What a row gets: a folder for itself, the kind of models, and whether to take its full size."""
@@ -51,6 +54,10 @@ class Stage:
 
     def size(self, full: T, quick: T) -> T:
         return full if self.full else quick
+
+    def within(self, what: str, seconds: float, bound_s: float) -> Figure:
+        """The small form runs beside other tests, on machines that do other things: it allows more time."""
+        return at_most(what, seconds, bound_s if self.full else bound_s * SLACK, "s")
 
 
 Run = Callable[[Stage], list[Figure]]
