@@ -23,9 +23,10 @@ def out_of_memory(stage: Stage) -> list[Figure]:
         company = ledger.send(CHAT, chat("@tokens:60"), count=5)
         step = ledger.answer(CHAT, chat("@oom:2", stream=False))
         batch = ledger.answer("/v1/embeddings", {"model": "vectors", "input": "@oom"})
-        load = ledger.answer(CHAT, chat("hi", model="huge"))
         ledger.settle(company)
         kept = gateway.models_by_pid()
+        load = ledger.answer(CHAT, chat("hi", model="huge"))  # idle models may leave for it
+        gateway.wait_until_ready()
         # What the system's killer does is a SIGKILL, and nothing else can be seen of it.
         (stream,) = ledger.send(CHAT, chat("@tokens:2000"))
         wait_for(lambda: stream.events > 2, 10)
