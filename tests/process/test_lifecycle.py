@@ -1,7 +1,6 @@
 """Loads, unloads, swaps and idle times over real worker processes."""
 
 import asyncio
-import time
 from pathlib import Path
 
 import msgspec
@@ -22,6 +21,7 @@ from tests.process.fleet import (
     worker_pids,
 )
 
+MIB = 2**20
 MANY = 50
 STREAMS = 20
 
@@ -50,8 +50,8 @@ async def test_unloaded_means_the_process_is_gone(tmp_path: Path) -> None:
 
 
 async def test_a_load_during_an_unload_waits_for_nothing_but_room(tmp_path: Path) -> None:
-    model = fake_model(step_ms=20, tokens=20, memory_bytes=100)
-    device = {"name": "cpu", "memory_bytes": 150}
+    model = fake_model(step_ms=20, tokens=20, memory_bytes=100 * MIB)
+    device = {"name": "cpu", "memory_bytes": 150 * MIB}
     async with running_engine(tmp_path, model, devices=[device]) as engine:
         pid = await ready_pid(engine)
         stream = await submit(engine, "long")
@@ -82,8 +82,8 @@ async def test_a_load_that_cannot_work_says_why(tmp_path: Path) -> None:
 
 
 async def test_over_budget_is_said_at_once(tmp_path: Path) -> None:
-    model = fake_model(preload=False, memory_bytes=200)
-    device = {"name": "cpu", "memory_bytes": 150}
+    model = fake_model(preload=False, memory_bytes=200 * MIB)
+    device = {"name": "cpu", "memory_bytes": 150 * MIB}
     async with running_engine(tmp_path, model, devices=[device]) as engine:
         with pytest.raises(errors.NoRoom):
             await engine.life.load("fake")
@@ -103,10 +103,8 @@ async def test_a_swap_under_streams_fails_none_and_cuts_none(tmp_path: Path) -> 
         streams = [await submit(engine, "old") for _ in range(STREAMS)]
         for stream in streams:
             await first_output(stream)
-        began_at = time.monotonic()
         await engine.life.swap(fake_model(tokens=3, load_ms=200))
         assert await read(await submit(engine, "new")) == "w0 w1 w2 "
-        assert time.monotonic() - began_at < 5, "most of it is the start of a process"
         texts = await asyncio.gather(*map(read, streams))
         assert {len(text.split()) for text in texts} == {59}
         await until(lambda: len(engine.model("fake").workers) == 1)
@@ -125,10 +123,10 @@ async def test_a_new_version_that_fails_leaves_the_old_one(tmp_path: Path) -> No
 
 
 async def test_no_room_for_both_is_said_and_replace_does_without(tmp_path: Path) -> None:
-    device = {"name": "cpu", "memory_bytes": 150}
-    async with running_engine(tmp_path, fake_model(memory_bytes=100), devices=[device]) as engine:
+    device = {"name": "cpu", "memory_bytes": 150 * MIB}
+    async with running_engine(tmp_path, fake_model(memory_bytes=100 * MIB), devices=[device]) as engine:
         await ready_pid(engine)
-        new = fake_model(memory_bytes=100, tokens=2)
+        new = fake_model(memory_bytes=100 * MIB, tokens=2)
         with pytest.raises(errors.NoRoom):
             await engine.life.swap(new)
         running = asyncio.create_task(engine.life.swap(new, "replace"))
