@@ -1,6 +1,18 @@
 """All rows of the table: importing a file of rows enters them."""
 
-from tests.faults import clients, crashes, deaths, disk, idle, mutants, reloads, shutdown, silence, swaps
+from tests.faults import (
+    clients,
+    crashes,
+    deaths,
+    disk,
+    idle,
+    mutants,
+    reloads,
+    shutdown,
+    silence,
+    swaps,
+    versions,
+)
 from tests.faults.table import ROWS
 
 __all__ = [
@@ -15,4 +27,5 @@ __all__ = [
     "shutdown",
     "silence",
     "swaps",
+    "versions",
 ]
