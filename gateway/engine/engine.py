@@ -178,7 +178,7 @@ class Engine:
         """Every preloaded model can take a job now, and the gateway is not shutting down."""
         models = self._scheduler.fleet.models
         wanted = [models[spec.name] for spec in self.specs if spec.preload]
-        evicted = [model for model in wanted if not model.wanted and model.description and not model.error]
+        evicted = [model for model in wanted if model.load_s and not model.wanted and not model.error]
         return not self.draining and all(model.ready_workers() or model in evicted for model in wanted)
 
     # --- jobs -----------------------------------------------------------------------------------------
