@@ -298,6 +298,10 @@ class Engine:
             case events.SwitchVersion() | events.FailSwap() | events.ForgetVersion():
                 self.life.carry_out(command)
                 self._reporter.command(command)
+            case events.PressureChanged() | events.WorkShed():
+                self._reporter.command(command)
+            case _:
+                raise AssertionError(f"nobody carries out {command!r}")
 
     def _end(self, job_id: str, now: float) -> None:
         open_job = self._open.pop(job_id)

@@ -120,7 +120,7 @@ def chat_worker(gateway: GatewayProcess) -> int:
 
 async def test_a_killed_gateway_leaves_no_real_worker(tmp_path_factory: pytest.TempPathFactory) -> None:
     from tests.e2e.conftest import starter_config
-    from tests.process.test_server import alive
+    from tests.faults.outside import any_alive
 
     with GatewayProcess.serving(starter_config(), tmp_path_factory.mktemp("killed")) as gateway:
         gateway.wait_until_ready()
@@ -128,4 +128,4 @@ async def test_a_killed_gateway_leaves_no_real_worker(tmp_path_factory: pytest.T
         assert len(family) == 6, "three workers and their helpers"
         gateway.process.kill()
         gateway.process.wait()
-        wait_for(lambda: not any(map(alive, family)), 2)
+        wait_for(lambda: not any_alive(family), 2)

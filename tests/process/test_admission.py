@@ -109,6 +109,7 @@ def site(folder: Path, keys: dict[str, KeyLimits] | None = None, **sections: Any
             yield running
         finally:
             running.release()
+            running.client.close()
 
 
 def test_classes_and_keys_take_turns(tmp_path: Path) -> None:

@@ -18,12 +18,13 @@ import msgspec
 import pytest
 import uvicorn
 
-from config.load import cache_dir, load_config
+from config.load import ConfigFile, cache_dir, load_config
 from config.schema import Config, ModelSpec
 from gateway.app import create_app
 from gateway.engine.engine import Engine
 from gateway.engine.fleet import Fleet
 from gateway.keys import KeyRing
+from gateway.reloading import Reloader
 from gateway.telemetry.metrics import Metrics
 from gateway.weights.store import WeightsStore
 from tests.process.fleet import until
@@ -76,7 +77,9 @@ async def live(folder: Path, model: ModelSpec, cache: Path | None = None) -> Asy
     config = Config(models=[model])
     metrics = Metrics()
     engine = Engine(config, WeightsStore(cache or folder), metrics, folder)
-    app = create_app(config, engine, metrics, KeyRing.open(folder / "keys.json"), folder)
+    reloader = Reloader(ConfigFile(folder / "config.yaml"), config, engine, metrics)
+    keys = KeyRing.open(folder / "keys.json")
+    app = create_app(config, engine, metrics, keys, reloader=reloader, spool=folder)
     sock = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, ws="none"))
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
