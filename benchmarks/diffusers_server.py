@@ -9,11 +9,12 @@ import base64
 import io
 import json
 import sys
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import torch
 from diffusers import AutoPipelineForText2Image
+
+from benchmarks.direct_server import serve
 
 
 def main(port: str, folder: str, threads: str) -> None:
@@ -21,39 +22,17 @@ def main(port: str, folder: str, threads: str) -> None:
     pipeline = AutoPipelineForText2Image.from_pretrained(folder, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def paint(path: str, body: bytes) -> object:
+        asked = json.loads(body)
+        image = pipeline(
+            asked["prompt"],
+            num_inference_steps=asked["steps"],
+            guidance_scale=asked["guidance"],
+            generator=torch.Generator().manual_seed(asked["seed"]),
+        ).images[0]
+        return {"data": [{"b64_json": base64.b64encode(_png(image)).decode()}]}
 
-        def do_GET(self) -> None:
-            self._answer({})
-
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            image = pipeline(
-                asked["prompt"],
-                num_inference_steps=asked["steps"],
-                guidance_scale=asked["guidance"],
-                generator=torch.Generator().manual_seed(asked["seed"]),
-            ).images[0]
-            self._answer({"data": [{"b64_json": base64.b64encode(_png(image)).decode()}]})
-
-        def _answer(self, value: object) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *values: object) -> None:
-            """Nothing: it would cost time."""
-
-    _Patient(("127.0.0.1", int(port)), Handler).serve_forever()
-
-
-class _Patient(HTTPServer):
-    request_queue_size = 128
-    """All clients are connected before the first is answered."""
+    serve(int(port), paint)
 
 
 def _png(image: Any) -> bytes:

@@ -6,44 +6,26 @@ POST /captions, /labels and /vectors; the body is the picture.
 """
 
 import io
-import json
 import sys
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import torch
 from PIL import Image
 from transformers import BlipForConditionalGeneration, BlipProcessor, CLIPModel, CLIPProcessor
 
+from benchmarks.direct_server import serve
+
 
 def main(port: str, captioner: str, clip: str, threads: str, max_tokens: str, *labels: str) -> None:
     torch.set_num_threads(int(threads))
     ways = {"/captions": captions(captioner, int(max_tokens)), **likeness(clip, list(labels))}
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def look(path: str, body: bytes) -> object:
+        with torch.inference_mode():
+            return ways[path](Image.open(io.BytesIO(body)).convert("RGB"))
 
-        def do_GET(self) -> None:
-            self._answer({})
-
-        def do_POST(self) -> None:
-            data = self.rfile.read(int(self.headers["Content-Length"]))
-            with torch.inference_mode():
-                self._answer(ways[self.path](Image.open(io.BytesIO(data)).convert("RGB")))
-
-        def _answer(self, value: object) -> None:
-            body = json.dumps(value).encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *values: object) -> None:
-            """Nothing: it would cost time."""
-
-    HTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+    serve(int(port), look)
 
 
 def captions(folder: str, max_tokens: int) -> Callable[[Image.Image], object]:
