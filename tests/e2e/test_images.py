@@ -3,7 +3,6 @@
 What it paints is noise, but it comes the way that real pictures come.
 """
 
-import base64
 import io
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +14,7 @@ from openai import OpenAI
 from PIL import Image
 
 from tests.diffusion_checkpoint import write_sdxl
+from tests.drawn import encoded, opened
 from tests.gateway_process import GatewayProcess, wait_for
 
 # Of diffusers, which does not know NumPy's newest manners.
@@ -47,15 +47,8 @@ def sdk(painter: GatewayProcess) -> Iterator[OpenAI]:
         yield client
 
 
-def opened(text: str | None) -> Image.Image:
-    assert text
-    return Image.open(io.BytesIO(base64.b64decode(text)))
-
-
 def picture(colour: Any, mode: str = "RGB", size: tuple[int, int] = (64, 64)) -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size, colour).save(file, "PNG")
-    return file.getvalue()
+    return encoded(Image.new(mode, size, colour))
 
 
 def test_the_same_seed_paints_the_same_picture(sdk: OpenAI) -> None:
@@ -92,9 +85,7 @@ def test_edits_and_variations(sdk: OpenAI) -> None:
     red = picture("red")
     hole = Image.new("RGBA", (64, 64), "black")
     hole.paste((0, 0, 0, 0), (0, 0, 32, 64))
-    file = io.BytesIO()
-    hole.save(file, "PNG")
-    answer = sdk.images.edit(model=MODEL, image=red, mask=file.getvalue(), prompt="the sky", n=2)
+    answer = sdk.images.edit(model=MODEL, image=red, mask=encoded(hole), prompt="the sky", n=2)
     painted = [opened(one.b64_json) for one in answer.data or []]
     assert len(painted) == 2
     for one in painted:  # what the mask keeps is kept

@@ -1,7 +1,5 @@
 """A painter behind a gateway process, by the official SDK: many clients, edits, previews, leaving early."""
 
-import base64
-import io
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from openai import BadRequestError, OpenAI
-from PIL import Image
 
 from tests.diffusion_checkpoint import write_sdxl
+from tests.drawn import HOLE, MASK, PICTURE, encoded, opened
 from tests.gateway_process import GatewayProcess
 
 # Of diffusers, which does not know NumPy's newest manners.
@@ -48,25 +46,13 @@ def sdk(gateway: GatewayProcess) -> Iterator[OpenAI]:
 
 
 def pixels(b64: str | None) -> Pixels:
-    with Image.open(io.BytesIO(base64.b64decode(b64 or ""))) as image:
+    with opened(b64) as image:
         return np.asarray(image.convert("RGB")).astype(np.int16)
 
 
 def paint(sdk: OpenAI, seed: int, prompt: str = "a cat", **more: Any) -> Pixels:
     answer = sdk.images.generate(model="painter", prompt=prompt, extra_body={"seed": seed, **more})
     return pixels((answer.data or [])[0].b64_json)
-
-
-def png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
-
-
-PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8))
-MASK = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
-MASK.paste((0, 0, 0, 0), (16, 16, 48, 48))
-HOLE = np.asarray(MASK)[..., 3] == 0
 
 
 def test_what_the_model_says_of_itself(sdk: OpenAI) -> None:
@@ -92,11 +78,11 @@ def test_pictures_of_many_clients_are_those_of_one(sdk: OpenAI) -> None:
 def test_edits_and_variations(gateway: GatewayProcess, sdk: OpenAI) -> None:
     def edit(**more: Any) -> Pixels:
         answer = sdk.images.edit(
-            model="painter", image=("a.png", png(PICTURE)), prompt="a dog", extra_body={"seed": 4}, **more
+            model="painter", image=("a.png", encoded(PICTURE)), prompt="a dog", extra_body={"seed": 4}, **more
         )
         return pixels((answer.data or [])[0].b64_json)
 
-    masked, whole = edit(mask=("m.png", png(MASK))), edit()
+    masked, whole = edit(mask=("m.png", encoded(MASK))), edit()
     original = np.asarray(PICTURE).astype(np.int16)
     assert (masked[~HOLE] == original[~HOLE]).all()
     assert np.abs(masked[HOLE] - original[HOLE]).max() > SAME
@@ -104,7 +90,7 @@ def test_edits_and_variations(gateway: GatewayProcess, sdk: OpenAI) -> None:
     varied = httpx.post(  # the SDK warns of its own method for it
         f"{gateway.base_url}/v1/images/variations",
         data={"model": "painter", "size": "64x64"},
-        files={"image": png(PICTURE)},
+        files={"image": encoded(PICTURE)},
         timeout=60,
     )
     assert pixels(varied.json()["data"][0]["b64_json"]).shape == (64, 64, 3)
@@ -150,7 +136,7 @@ def test_what_cannot_be_honoured_is_a_400(sdk: OpenAI, param: str, asked: dict[s
 
 
 def test_hostile_pictures_are_a_400(sdk: OpenAI) -> None:
-    for data in (b"GIF89a" + bytes(50), png(PICTURE)[:300], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
+    for data in (b"GIF89a" + bytes(50), encoded(PICTURE)[:300], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         with pytest.raises(BadRequestError) as caught:
             sdk.images.edit(model="painter", image=("a.png", data), prompt="a dog")
         assert (caught.value.param, caught.value.code) == ("image", "invalid_image")

@@ -41,6 +41,7 @@ from backends.protocol import (
 )
 from config.schema import ModelSpec
 from tests.diffusion_checkpoint import SCHEDULERS, write_sd15, write_sdxl
+from tests.drawn import HOLE, MASK, PICTURE, encoded
 
 # Of diffusers, which does not know NumPy's newest manners.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
@@ -147,16 +148,8 @@ def generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def encoded(image: Image.Image) -> Media:
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return Media(Inline(file.getvalue()))
-
-
-PICTURE = Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), np.uint8))
-MASK = Image.new("RGBA", (64, 64), (0, 0, 0, 255))
-MASK.paste((0, 0, 0, 0), (16, 16, 48, 48))
-HOLE = np.asarray(MASK)[..., 3] == 0
+def media(image: Image.Image) -> Media:
+    return Media(Inline(encoded(image)))
 
 
 # --- as the library ---------------------------------------------------------------------------------------
@@ -178,7 +171,7 @@ def test_pictures_are_those_of_diffusers(xl: Studio, sd: Studio, guidance: float
 
 def test_edits_are_those_of_diffusers(xl: Studio, sd: Studio) -> None:
     for studio in (xl, sd):
-        made = studio.paint(seed=3, images=[encoded(PICTURE)], strength=0.6)
+        made = studio.paint(seed=3, images=[media(PICTURE)], strength=0.6)
         theirs = studio.painter._pipelines.picture(
             "a cat",
             image=PICTURE,
@@ -192,7 +185,7 @@ def test_edits_are_those_of_diffusers(xl: Studio, sd: Studio) -> None:
 
 @pytest.mark.parametrize("strength", [0.6, 1.0])
 def test_a_masked_edit_is_that_of_diffusers_and_keeps_the_rest(sd: Studio, strength: float) -> None:
-    made = sd.paint(seed=3, images=[encoded(PICTURE)], mask=encoded(MASK), strength=strength)
+    made = sd.paint(seed=3, images=[media(PICTURE)], mask=media(MASK), strength=strength)
     theirs = sd.painter._pipelines.mask(
         "a cat",
         image=PICTURE,
@@ -211,8 +204,8 @@ def test_a_masked_edit_is_that_of_diffusers_and_keeps_the_rest(sd: Studio, stren
 
 def test_strength_is_how_much_changes(xl: Studio) -> None:
     """One step of few hardly leaves the picture; all steps forget it."""
-    little = xl.paint(seed=1, images=[encoded(PICTURE)], strength=0.05, steps=20)
-    much = xl.paint(seed=1, images=[encoded(PICTURE)], strength=1.0, steps=20)
+    little = xl.paint(seed=1, images=[media(PICTURE)], strength=0.05, steps=20)
+    much = xl.paint(seed=1, images=[media(PICTURE)], strength=1.0, steps=20)
     forgotten = xl.paint(seed=1, steps=20)
     original = xl.painter.pixels(xl.painter._drawn(xl.painter._encoded(_item(xl)), generator(1)))
     assert apart(little, pixels(original)) < apart(much, pixels(original))
@@ -220,7 +213,7 @@ def test_strength_is_how_much_changes(xl: Studio) -> None:
 
 
 def _item(studio: Studio) -> Any:
-    job = Job("j", "m", "edit", PaintParameters(images=[encoded(PICTURE)]), [Text("a")])
+    job = Job("j", "m", "edit", PaintParameters(images=[media(PICTURE)]), [Text("a")])
     return studio.preparer.prepare(job)[0]
 
 
@@ -266,8 +259,8 @@ JOBS: dict[str, dict[str, Any]] = {
     "two": {"seed": 9, "n": 2, "steps": 7, "guidance": 0.0},
     "guided": {"prompt": "dog", "seed": 1, "guidance": 7.5, "negative_prompt": "cat"},
     "wide": {"seed": 4, "width": 72, "height": 56},
-    "edit": {"seed": 5, "images": [encoded(PICTURE)], "strength": 0.5},
-    "masked": {"seed": 6, "images": [encoded(PICTURE)], "mask": encoded(MASK), "steps": 3},
+    "edit": {"seed": 5, "images": [media(PICTURE)], "strength": 0.5},
+    "masked": {"seed": 6, "images": [media(PICTURE)], "mask": media(MASK), "steps": 3},
 }
 
 

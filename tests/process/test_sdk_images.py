@@ -1,7 +1,6 @@
 """Pictures as the official OpenAI package asks for them, of a gateway process over the fake engine."""
 
 import base64
-import io
 import struct
 import threading
 import time
@@ -16,6 +15,7 @@ import pytest
 from openai import OpenAI
 from PIL import Image
 
+from tests.drawn import encoded, opened
 from tests.gateway_process import GatewayProcess, wait_for
 
 MODEL = "gpt-image-1"
@@ -51,24 +51,15 @@ def client(gateway: GatewayProcess) -> Iterator[OpenAI]:
         yield client
 
 
-def opened(text: str | None) -> Image.Image:
-    assert text
-    return Image.open(io.BytesIO(base64.b64decode(text)))
-
-
 def png(size: tuple[int, int], colour: Any, mode: str = "RGB", form: str = "PNG") -> bytes:
-    file = io.BytesIO()
-    Image.new(mode, size, colour).save(file, form)
-    return file.getvalue()
+    return encoded(Image.new(mode, size, colour), form)
 
 
 def holes(size: tuple[int, int]) -> bytes:
     """A mask that is transparent in its left half."""
     mask = Image.new("RGBA", size, "black")
     mask.paste((0, 0, 0, 0), (0, 0, size[0] // 2, size[1]))
-    file = io.BytesIO()
-    mask.save(file, "PNG")
-    return file.getvalue()
+    return encoded(mask)
 
 
 # --- whole answers ---------------------------------------------------------------------------------------
