@@ -10,7 +10,7 @@ Three processes call three parts of it:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -104,6 +104,19 @@ class StepEngine(ABC, Generic[P]):
     def requeue(self, max_queued: int) -> list[str]:
         """Give back jobs that have not started beyond `max_queued` items; ids of the jobs dropped."""
         return []
+
+
+def give_back(
+    unstarted: Iterable[str], abort: Callable[[str], object], queued: Callable[[], int], max_queued: int
+) -> list[str]:
+    """For `requeue`: abort jobs in this order until at most `max_queued` items wait; which they were."""
+    given_back: list[str] = []
+    for job_id in unstarted:
+        if queued() <= max_queued:
+            break
+        abort(job_id)
+        given_back.append(job_id)
+    return given_back
 
 
 class SessionEngine(StepEngine[P]):

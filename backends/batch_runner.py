@@ -9,7 +9,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from backends.base import BatchEngine, JobError, OutOfMemory, P, StepEngine
+from backends.base import BatchEngine, JobError, OutOfMemory, P, StepEngine, give_back
 from backends.batcher import Waiting, take
 from backends.protocol import (
     Capacity,
@@ -105,14 +105,8 @@ class BatchRunner(StepEngine[P]):
         return self._stats
 
     def requeue(self, max_queued: int) -> list[str]:
-        given_back: list[str] = []
-        for job_id, open_job in reversed(list(self._jobs.items())):
-            if len(self._waiting) <= max_queued:
-                break
-            if not open_job.started_at:
-                self.abort(job_id)
-                given_back.append(job_id)
-        return given_back
+        unstarted = [job_id for job_id, job in reversed(self._jobs.items()) if not job.started_at]
+        return give_back(unstarted, self.abort, lambda: len(self._waiting), max_queued)
 
     def _take(self) -> list[_WaitingItem[P]]:
         positions = take(

@@ -14,7 +14,7 @@ import torch
 from msgspec import Struct
 from PIL import Image
 
-from backends.base import OutOfMemory, StepEngine
+from backends.base import OutOfMemory, StepEngine, give_back
 from backends.diffusion.encoding import encode
 from backends.diffusion.item import PaintItem
 from backends.diffusion.painter import Painter, Ready
@@ -143,14 +143,8 @@ class DiffusionEngine(StepEngine[PaintItem]):
         return self._stats
 
     def requeue(self, max_queued: int) -> list[str]:
-        given_back: list[str] = []
-        for job_id in reversed(list(self._left)):
-            if len(self._waiting) <= max_queued:
-                break
-            if job_id not in self._started:
-                self.abort(job_id)
-                given_back.append(job_id)
-        return given_back
+        unstarted = [job_id for job_id in reversed(self._left) if job_id not in self._started]
+        return give_back(unstarted, self.abort, lambda: len(self._waiting), max_queued)
 
     # --- beginning ---------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 
-from backends.base import JobError, OutOfMemory, StepEngine
+from backends.base import JobError, OutOfMemory, StepEngine, give_back
 from backends.protocol import Capacity, Failed, FailureKind, Finished, Job, Output, StepStats
 from backends.speech.item import SpeechItem
 from backends.speech.rotation import Rotation
@@ -75,14 +75,8 @@ class SpeechEngine(StepEngine[SpeechItem]):
         return self._stats
 
     def requeue(self, max_queued: int) -> list[str]:
-        given_back: list[str] = []
-        for job_id in reversed(list(self._left)):
-            if len(self._waiting) <= max_queued:
-                break
-            if job_id not in self._started:
-                self.abort(job_id)
-                given_back.append(job_id)
-        return given_back
+        unstarted = [job_id for job_id in reversed(self._left) if job_id not in self._started]
+        return give_back(unstarted, self.abort, lambda: len(self._waiting), max_queued)
 
     def _announce(self, job_id: str) -> None:
         if job_id not in self._started:

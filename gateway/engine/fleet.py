@@ -203,7 +203,9 @@ class Fleet:
         devices: Sequence[Device],
         limits: LimitsConfig,
         timeouts: TimeoutsConfig,
+        *,
         placement: PlacementConfig,
+        pressure: PressureConfig,
     ) -> None:
         self.held_keys: set[str] = set()
         """Keys that have as many jobs with workers as they may."""
@@ -218,7 +220,7 @@ class Fleet:
         self.workers: dict[int, Worker] = {}
         self.draining = False
         self.pressure = Pressure()
-        self.pressure_config = PressureConfig()
+        self.pressure_config = pressure
         self.devices = devices
         self.limits = limits
         self.placement = placement

@@ -150,10 +150,6 @@ class JobQueue:
         """How many wait in each class, after ageing."""
         return {name: len(self._classes[LEVELS[name]]) for name in CLASSES}
 
-    def oldest_at(self) -> float | None:
-        """When the job that waits longest arrived."""
-        return min((entry.arrived_at for entry in self._waiting.values()), default=None)
-
     def ahead(self, level: int, key: str) -> int:
         """About how many go before a job of this level and key that comes now."""
         return self._above(level) + self._classes[level].ahead(key)

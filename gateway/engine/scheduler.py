@@ -62,8 +62,14 @@ class Scheduler:
         *,
         pressure: PressureConfig | None = None,
     ) -> None:
-        self.fleet = Fleet(specs, devices, limits, timeouts, placement or PlacementConfig())
-        self.fleet.pressure_config = pressure or PressureConfig()
+        self.fleet = Fleet(
+            specs,
+            devices,
+            limits,
+            timeouts,
+            placement=placement or PlacementConfig(),
+            pressure=pressure or PressureConfig(),
+        )
 
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`, in order."""
