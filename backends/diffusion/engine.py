@@ -91,7 +91,7 @@ class DiffusionEngine(StepEngine[PaintItem]):
     def warm_up(self) -> None:
         ready = self._painter.ready(self._sample)
         canvas = self._painter.begin(self._sample, ready, self._sample.seed)
-        self._painter.step([canvas], [self._sample.guidance])
+        self._painter.advance(canvas, self._painter.predict([canvas], [self._sample.guidance]))
         encode(self._painter.pixels(canvas.seen), self._sample.format, self._sample.compression)
 
     def add(self, job: Job, items: list[PaintItem]) -> None:
@@ -212,7 +212,7 @@ class DiffusionEngine(StepEngine[PaintItem]):
         if not rows:
             return []
         try:
-            self._painter.step(
+            noise = self._painter.predict(
                 [row.canvas for row in rows if row.canvas is not None], [row.item.guidance for row in rows]
             )
         except Exception as error:
@@ -222,7 +222,21 @@ class DiffusionEngine(StepEngine[PaintItem]):
                 return self._fail(rows[0], error)
             half = len(rows) // 2
             return [*self._move(rows[:half]), *self._move(rows[half:])]
-        return [output for row in rows for output in self._moved(row)]
+        return [
+            output
+            for place, row in enumerate(rows)
+            if row.job.id in self._left  # another picture of it has failed in this very step
+            for output in self._advance(row, noise[place : place + 1])
+        ]
+
+    def _advance(self, row: Row, noise: torch.Tensor) -> list[Output]:
+        """The row by itself: what its scheduler does with it, right or wrong, is no neighbour's matter."""
+        assert row.canvas is not None
+        try:
+            self._painter.advance(row.canvas, noise)
+        except Exception as error:  # it must fail its own job and no neighbour
+            return self._fail(row, error)
+        return self._moved(row)
 
     def _moved(self, row: Row) -> list[Output]:
         canvas = row.canvas

@@ -185,15 +185,18 @@ class Painter:
 
     # --- steps -------------------------------------------------------------------------------------------
 
-    def step(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> None:
-        """Each of them one step on, whatever step it is at. Raises OutOfMemory, and then none has moved."""
+    def predict(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
+        """The noise in each, whatever step it is at, [canvases, …]. None of them moves. Raises OutOfMemory."""
         with _computing():
-            noise = self._predict(canvases, guidance)
-            for place, canvas in enumerate(canvases):
-                self._advance(canvas, noise[place : place + 1])
+            return self._noise(canvases, guidance)
 
-    def _predict(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
-        """The noise in each. Rows with guidance go through the network a second time, behind all others."""
+    def advance(self, canvas: Canvas, noise: torch.Tensor) -> None:
+        """One step on, by its noise [1, …]. Raises OutOfMemory; one that failed cannot go on."""
+        with _computing():
+            self._advance(canvas, noise)
+
+    def _noise(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
+        """Rows with guidance go through the network a second time, behind all others."""
         times = [canvas.timesteps[canvas.position] for canvas in canvases]
         scaled = [
             canvas.scheduler.scale_model_input(canvas.latents, time)

@@ -418,12 +418,12 @@ class Cramped(Painter):
     never = -1
     calls: list[int]
 
-    def step(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> None:
+    def predict(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
         self.calls.append(len(canvases))
         seeds = [canvas.generator.initial_seed() for canvas in canvases]
         if len(canvases) > self.room or self.never in seeds:
             raise OutOfMemory("no room, as scripted")
-        super().step(canvases, guidance)
+        return super().predict(canvases, guidance)
 
 
 def cramped(xl: Studio) -> tuple[Studio, Cramped]:
@@ -457,6 +457,30 @@ def test_a_picture_that_has_no_room_fails_alone(xl: Studio) -> None:
     assert apart(pictures(outputs)["fits", 0, -1], xl.paint(seed=3)) <= SAME
 
 
+def test_a_picture_whose_scheduler_fails_does_so_alone(xl: Studio) -> None:
+    """The others have taken that step, and do not take it twice."""
+    studio, painter = cramped(xl)
+    painter.room = 4
+    alone = xl.paint(seed=3)
+    studio.add("early", seed=3)
+    studio.add("breaks", seed=6, n=2)
+    studio.add("late", seed=9)
+    outputs = studio.engine.step()
+    for row in studio.engine._running:
+        if row.job.id == "breaks" and row.index == 0 and row.canvas is not None:
+            row.canvas.options = {"no_scheduler_knows": "this"}
+    before = len(painter.calls)
+    outputs += studio.engine.step()
+    assert painter.calls[before:] == [4]
+    outputs += studio.outputs()
+    (failed,) = [output for output in outputs if isinstance(output, Failed)]
+    assert (failed.job_id, failed.kind) == ("breaks", "internal")
+    made = pictures(outputs)
+    assert {key[0] for key in made} == {"early", "late"}
+    assert apart(made["early", 0, -1], alone) <= SAME
+    assert apart(made["late", 0, -1], xl.paint(seed=9)) <= SAME
+
+
 def test_a_picture_of_no_numbers_is_a_failure(xl: Studio) -> None:
     studio, _ = cramped(xl)
     studio.add("fits", seed=3, steps=2)
@@ -476,10 +500,10 @@ def test_steps_that_take_long_are_taken_by_fewer(xl: Studio) -> None:
     now = 0.0
 
     class Slow(Painter):
-        def step(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> None:
+        def predict(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
             nonlocal now
             now += 3.0 * len(canvases)
-            super().step(canvases, guidance)
+            return super().predict(canvases, guidance)
 
     painter = Slow(xl.painter._pipelines, xl.painter._facts, "cpu")
     engine = DiffusionEngine(painter, xl.engine._sample, batch_items=8, max_step_s=7.0, clock=lambda: now)
