@@ -7,6 +7,10 @@ from pathlib import Path
 import psutil
 
 MIB = 2**20
+QUIET_S = 1.0
+CLOSING_S = 10.0
+"""A connection or a pipe may take so long to be closed; what leaks stays."""
+REAPED_S = 1.0
 
 
 def rss_bytes(pid: int) -> int:
@@ -23,11 +27,15 @@ def fds(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
 
-def quiet_fds(pid: int, seconds: float = 1.0) -> int:
-    """The fewest within a second: what comes and goes by itself does not count."""
+def quiet_fds(pid: int, before: int | None = None) -> int:
+    """The fewest within a while: what comes and goes by itself does not count.
+
+    `before`: an earlier count of the same. Waits until there are no more than that, at most CLOSING_S.
+    """
+    ends_at = time.monotonic() + (QUIET_S if before is None else CLOSING_S)
     fewest = fds(pid)
-    for _ in range(10):
-        time.sleep(seconds / 10)
+    while time.monotonic() < ends_at and (before is None or fewest > before):
+        time.sleep(0.05)
         fewest = min(fewest, fds(pid))
     return fewest
 
@@ -47,8 +55,11 @@ def descendants(pid: int) -> list[psutil.Process]:
 
 
 def zombies(pid: int) -> int:
-    """Children that have ended and were not reaped."""
-    return sum(_status(child) == psutil.STATUS_ZOMBIE for child in descendants(pid))
+    """Children that have ended and are not reaped within REAPED_S."""
+    ends_at = time.monotonic() + REAPED_S
+    while (count := _zombies(pid)) and time.monotonic() < ends_at:
+        time.sleep(0.05)
+    return count
 
 
 def alive(process: psutil.Process) -> bool:
@@ -57,6 +68,10 @@ def alive(process: psutil.Process) -> bool:
 
 def any_alive(processes: list[psutil.Process]) -> bool:
     return any(alive(process) for process in processes)
+
+
+def _zombies(pid: int) -> int:
+    return sum(_status(child) == psutil.STATUS_ZOMBIE for child in descendants(pid))
 
 
 def _status(process: psutil.Process) -> str | None:

@@ -22,7 +22,8 @@ import psutil
 import yaml
 
 from gateway.engine.launcher.memory import children, group_memory
-from tests.gateway_process import GatewayProcess
+from tests.faults.outside import quiet_fds
+from tests.gateway_process import GatewayProcess, wait_for
 
 DEFAULT = Path(__file__).parents[2] / "config" / "default.yaml"
 MIB = 1024 * 1024
@@ -169,6 +170,14 @@ def total(gateway: GatewayProcess, name: str) -> int:
     return int(sum(float(line.split()[-1]) for line in lines if line.startswith(f"llm_cortex_{name}{{")))
 
 
+def empty(gateway: GatewayProcess) -> None:
+    """No worker is there: the same state before and after."""
+    for model in gateway.get("/v1/models").json()["data"]:
+        answer = httpx.post(f"{gateway.base_url}/admin/models/unload", json={"model": model["id"]}, timeout=60)
+        answer.raise_for_status()
+    wait_for(lambda: not gateway.worker_pids(), 60)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -195,7 +204,8 @@ def measure(gateway: GatewayProcess, asked: argparse.Namespace, recording: bytes
     server = psutil.Process(gateway.process.pid)
     warm_up = Clients(gateway.base_url, asks, time.monotonic() + 10, asked.seed)
     warm_up.run(99)
-    before, files_before = server.memory_info().rss, server.num_fds()
+    empty(gateway)
+    before, files_before = server.memory_info().rss, quiet_fds(server.pid)
     clients = Clients(gateway.base_url, asks, time.monotonic() + asked.minutes * 60, asked.seed)
     threads = [threading.Thread(target=clients.run, args=(number,)) for number in range(asked.clients)]
     with Sampler(gateway.process.pid) as sampler:
@@ -203,7 +213,9 @@ def measure(gateway: GatewayProcess, asked: argparse.Namespace, recording: bytes
             thread.start()
         for thread in threads:
             thread.join()
-    growth, new_files = server.memory_info().rss - before, server.num_fds() - files_before
+    empty(gateway)
+    growth = server.memory_info().rss - before
+    new_files = quiet_fds(server.pid, files_before) - files_before
     swaps, loads, evictions = (total(gateway, f"model_{n}_total") for n in ("turns", "loads", "evictions"))
     unreturned = int(gateway.metric("memory_unreturned_total"))
     failed = warm_up.failed + clients.failed
