@@ -82,6 +82,11 @@ class Resident(Struct, frozen=True):
     exclusive_group: str = ""
     exclusive_device: bool = False
 
+    @property
+    def drains(self) -> bool:
+        """It leaves when its jobs have ended, which may take long."""
+        return self.leaving and not self.yielding
+
     def bytes_on(self, device: str) -> int:
         return sum(share.memory_bytes for share in self.shares if share.device == device)
 
@@ -135,6 +140,7 @@ def place(
 ) -> Plan | NoRoomFor:
     """The place that costs least: no eviction, else of those whose loss is smallest; then the tightest fit.
 
+    Whoever still has jobs to end before it leaves is waited for only where those that are idle do not suffice.
     Devices of a better kind come first: a model goes to the CPU only if no GPU can take it.
     """
     ledger = _Ledger(target, residents, [device for device in devices if _allowed(target, device)], now)
@@ -254,10 +260,15 @@ def _best(ledger: _Ledger, may_leave: Set[int]) -> _Candidate | None:
     devices, kinds = ledger.devices, ledger.target.kinds
     if ledger.target.pinned != "auto" and devices:
         kinds = (devices[0].kind,)
+    leaving = {index for index, resident in enumerate(ledger.residents) if resident.leaving}
+    own = ledger.target.model  # its versions and replicas do not push others out of their way
+    soon = {i for i in leaving if not ledger.residents[i].drains or ledger.residents[i].model == own}
     for kind in kinds:
-        found = list(_candidates(ledger, [device for device in devices if device.kind == kind], may_leave))
-        if found:
-            return min(found, key=lambda candidate: _cost(ledger, candidate))
+        of_kind = [device for device in devices if device.kind == kind]
+        for awaited in (soon, leaving):
+            found = list(_candidates(ledger, of_kind, may_leave, awaited))
+            if found:
+                return min(found, key=lambda candidate: _cost(ledger, candidate))
     return None
 
 
@@ -270,9 +281,10 @@ def _cost(ledger: _Ledger, candidate: _Candidate) -> tuple[float, int, bool, int
     )
 
 
-def _candidates(ledger: _Ledger, devices: Sequence[Device], may_leave: Set[int]) -> Iterator[_Candidate]:
+def _candidates(
+    ledger: _Ledger, devices: Sequence[Device], may_leave: Set[int], leaving: Set[int]
+) -> Iterator[_Candidate]:
     names = [device.name for device in devices]
-    leaving = {index for index, resident in enumerate(ledger.residents) if resident.leaving}
     tried = set()
     # The devices with most room as it is, and those with most room once all have left that may.
     for gone in (leaving, leaving | may_leave):

@@ -87,6 +87,15 @@ class TestEviction:
         here = [resident(1, "cpu", 60, idle=False, leaving=True), resident(2, "cpu", 40)]
         assert decide(Target("m", 50), here, [CPU]) == on("cpu", 50, awaited=(1,))
 
+    def test_one_that_has_jobs_to_end_is_not_waited_for_where_an_idle_one_can_go(self) -> None:
+        def placed(**more: Any) -> Plan | NoRoomFor:
+            leaving = resident(1, "cpu", 60, idle=False, leaving=True, **more)
+            return decide(Target("m", 40), [leaving, resident(2, "cpu", 40)], [CPU])
+
+        assert placed() == on("cpu", 40, 2)
+        assert placed(yielding=True) == on("cpu", 40, awaited=(1,)), "it is as good as gone"
+        assert placed(model="m") == on("cpu", 40, awaited=(1,)), "nobody leaves for a reload"
+
     def test_one_on_its_way_out_whose_memory_is_not_needed_is_not_waited_for(self) -> None:
         here = [resident(1, "cpu", 60, idle=False, leaving=True)]
         assert decide(Target("m", 40), here, [CPU]) == on("cpu", 40)
