@@ -119,7 +119,7 @@ class FrameReceived(Event, frozen=True):
 
 
 class WorkerDied(Event, frozen=True):
-    """The process is reaped. `external`: somebody else killed it, so its jobs are not to blame."""
+    """The process is reaped. `external`: somebody else killed or stopped it, its jobs are not to blame."""
 
     worker_id: int
     reason: str

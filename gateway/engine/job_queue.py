@@ -51,7 +51,9 @@ class JobEntry:
     cost: float = 1.0
     """What it costs its key in turns."""
     returned: bool = False
-    """A worker had it and gave it back, or died."""
+    """It had its turn before: a worker had it and gave it back or died, or none was fit for it."""
+    content: bytes = b""
+    """Digest of what it asks, once somebody has had to know."""
 
     def __post_init__(self) -> None:
         self.level = level_of(self.job.priority)

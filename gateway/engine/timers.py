@@ -23,7 +23,10 @@ class Timers:
         heapq.heappush(self._heap, (at, kind, subject))
 
     def drop(self, kind: str, subject: str) -> None:
-        """The one deadline of this subject means nothing any more; the subject is never used again."""
+        """The deadline of this subject means nothing any more; the subject is never used again.
+
+        Of a subject with several, one is dropped; the others come due for whoever is not there any more.
+        """
         self._dropped.add((kind, subject))
         if len(self._heap) > _SMALL and len(self._dropped) > len(self._heap) // 2:
             self._heap = [entry for entry in self._heap if entry[1:] not in self._dropped]

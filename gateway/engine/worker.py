@@ -70,6 +70,7 @@ class Worker:
         self._reason = ""
         self._load_failure: LoadFailed | None = None
         self._killed = False
+        self._halted = False
         self._ready = False
 
     @property
@@ -134,10 +135,12 @@ class Worker:
 
     def kill(self, reason: str) -> None:
         """End the whole group now."""
-        self._reason = self._reason or reason
         self._killed = True
         if self._process is not None:
+            if self._process.is_halted():
+                self._halted, reason = True, f"{reason}: stopped by a signal from outside"
             self._process.kill()
+        self._reason = self._reason or reason
 
     def _on_message(self, message: WorkerMessage) -> None:
         match message:
@@ -166,7 +169,7 @@ class Worker:
             failure = self._load_failure
             kind = "crash" if failure.kind == "internal" else failure.kind
             return WorkerDied(self.id, failure.message, kind=kind, stderr=self.stderr)
-        external = not self._reason and status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+        external = self._halted or not self._reason and status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
         reason = self._reason or _describe_status(status)
         return WorkerDied(self.id, reason, external, stderr=self.stderr)
 

@@ -1,6 +1,8 @@
 """The engine over real worker processes that follow a script."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import msgspec
@@ -18,6 +20,7 @@ from tests.process.fleet import (
     running_engine,
     submit,
     until,
+    worker_pids,
 )
 
 
@@ -77,6 +80,19 @@ async def test_a_poison_request_kills_two_workers_at_most(tmp_path: Path) -> Non
         assert caught.value.should_retry is False
         deaths = engine._metrics.render().decode()
         assert 'worker_events_total{event="died",model="fake"} 2.0' in deaths
+
+
+async def test_a_request_is_not_blamed_for_workers_that_somebody_stopped(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(step_ms=10), timeouts={"step_s": 0.5}) as engine:
+        stream = await submit(engine, "@tokens:1000", stream=False)
+        for _ in range(2):
+            pid = await ready_pid(engine)
+            await until(lambda: running(engine) == 1)
+            os.kill(pid, signal.SIGSTOP)
+            await until(lambda pid=pid: pid not in worker_pids(engine))  # type: ignore[misc]
+        with pytest.raises(errors.WorkerDied) as caught:
+            await stream.results()
+        assert caught.value.retry_after_s, "it may be asked again"
 
 
 async def test_a_worker_that_steps_without_outputs_is_not_hung(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Which waiting job goes to which worker, and when. Pure."""
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
 from gateway.engine.deciders.progress import expect_progress
@@ -16,19 +18,36 @@ LOOK_AHEAD_ITEMS = 2
 def send_waiting(
     fleet: Fleet, model: Model, now: float, *, excluded: frozenset[int] = frozenset()
 ) -> list[Command]:
-    """Send what can be sent, to the worker with most room that is not `excluded`."""
+    """Send what can be sent, to the worker with most room that is not `excluded`.
+
+    A suspect of killing workers that no worker may run now lets the others pass, and is the next to go.
+    """
     commands: list[Command] = []
+    passed: list[JobEntry] = []
     if fleet.pressure.step is Step.SHED:
         return commands
     workers = [worker for worker in model.ready_workers() if worker.id not in excluded]
     while (entry := model.queue.first(now)) is not None:
-        worker = max(workers, key=lambda worker: (worker.room, -worker.sessions), default=None)
-        if worker is None or not _takes(worker, entry):
+        worker = _fittest(fleet, workers, entry, now)
+        if worker is not None:
+            model.queue.take(entry)
+            model.pace.job_went(now, others_wait=len(model.queue) > 0)
+            commands += _dispatch(fleet, worker, entry, now)
+        elif fleet.suspects.suspected(entry, now):
+            model.queue.take(entry)
+            passed.append(entry)
+        else:
             break
-        model.queue.take(entry)
-        model.pace.job_went(now, others_wait=len(model.queue) > 0)
-        commands += _dispatch(fleet, worker, entry, now)
+    for entry in passed:
+        model.queue.push(entry, front=True)
     return commands
+
+
+def _fittest(fleet: Fleet, workers: Sequence[Worker], entry: JobEntry, now: float) -> Worker | None:
+    """The one with most room that may run it; None: it must wait."""
+    allowed = [w for w in workers if fleet.suspects.may_run_beside(entry, w.jobs.values(), now)]
+    worker = max(allowed, key=lambda worker: (worker.room, -worker.sessions), default=None)
+    return worker if worker is not None and _takes(worker, entry) else None
 
 
 def _takes(worker: Worker, entry: JobEntry) -> bool:

@@ -29,9 +29,11 @@ def fail_queue(fleet: Fleet, model: Model, error: GatewayError, now: float) -> l
     return [command for entry in list(model.queue) for command in fail_job(fleet, entry, error, now)]
 
 
-def put_back(fleet: Fleet, entry: JobEntry) -> None:
-    """Its worker does not run it after all: it is the next to go."""
+def put_back(fleet: Fleet, entry: JobEntry, now: float) -> None:
+    """Its worker does not run it after all: it is the next to go, and waits no longer than one that comes."""
     leave_worker(fleet, entry)
     entry.worker_id = None
     entry.started = False
+    entry.queue_deadline = now + fleet.timeouts.queue_s
+    fleet.timers.set(entry.queue_deadline, "job", entry.job.id)
     fleet.home(entry).queue.push(entry, front=True)

@@ -31,7 +31,7 @@ def take_job(fleet: Fleet, arrival: JobArrived, now: float) -> list[Command]:
 def _refusal(fleet: Fleet, model: Model, entry: JobEntry, now: float) -> errors.GatewayError | None:
     if fleet.draining:
         return errors.Draining("The server is shutting down.", retry_after_s=5)
-    if fleet.suspects.convicted(entry.job, now):
+    if fleet.suspects.convicted(entry, now):
         return recovery.poison_error()
     if fleet.pressure.step is not Step.CALM:
         return errors.MemoryShort("The server is short of memory.", retry_after_s=5)
@@ -63,14 +63,14 @@ def check_deadline(fleet: Fleet, job_id: str, now: float) -> list[Command]:
     entry = fleet.jobs.get(job_id)
     if entry is None:  # ended by what else this tick has done
         return []
-    fleet.timers.set(entry.deadline, "job", job_id)  # an open job always has one deadline set
+    fleet.timers.set(entry.deadline, "job", job_id)  # an open job always has a deadline set
     if now >= entry.deadline:
         timeout_s = entry.deadline - entry.arrived_at
         if entry.is_session:
             expired = errors.SessionExpired(f"A session lasts at most {timeout_s:g} s.")
             return abort_job(fleet, job_id, expired, now)
         return abort_job(fleet, job_id, errors.RequestTimeout(f"Not done within {timeout_s:g} s."), now)
-    if entry.worker_id is not None:
+    if entry.worker_id is not None or now < entry.queue_deadline:  # it waits anew, see `put_back`
         return []
     waited, model = fleet.timeouts.queue_s, fleet.home(entry)
     if model.key in fleet.wants_room:

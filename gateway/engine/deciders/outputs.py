@@ -53,7 +53,7 @@ def _take_output(fleet: Fleet, worker: Worker, output: Output, now: float) -> li
             entry.started = True
         case Finished():
             del worker.jobs[output.job_id]
-            fleet.suspects.acquit(entry.job)
+            fleet.suspects.acquit(entry)
             return end_job(fleet, entry, now)
         case Failed():
             del worker.jobs[output.job_id]
@@ -63,5 +63,5 @@ def _take_output(fleet: Fleet, worker: Worker, output: Output, now: float) -> li
             if entry.is_session:  # what had been fed is lost
                 gone = errors.WorkerDied("The worker has stopped; begin the session again.", retry_after_s=1)
                 return [FailJob(output.job_id, gone), *end_job(fleet, entry, now)]
-            put_back(fleet, entry)
+            put_back(fleet, entry, now)
     return []

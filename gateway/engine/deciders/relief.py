@@ -68,6 +68,6 @@ def _put_back(fleet: Fleet, worker: Worker, entry: JobEntry, now: float) -> list
     job_id, started = entry.job.id, entry.started
     del worker.jobs[job_id]
     worker.aborting.add(job_id)
-    put_back(fleet, entry)
+    put_back(fleet, entry, now)
     replay: list[Command] = [ReplayJob(job_id)] if started else []
     return [AbortJob(worker.id, job_id), *replay, WorkShed(worker.model, "put back")]

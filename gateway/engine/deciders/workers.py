@@ -65,13 +65,13 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
 def _judge_jobs(fleet: Fleet, worker: Worker, event: WorkerDied, now: float) -> list[Command]:
     commands: list[Command] = []
     if not event.external:
-        fleet.suspects.accuse([entry.job for entry in worker.jobs.values() if entry.started], now)
+        fleet.suspects.accuse([entry for entry in worker.jobs.values() if entry.started], now)
     for entry in reversed(list(worker.jobs.values())):
-        verdict = recovery.judge(entry, event, convicted=fleet.suspects.convicted(entry.job, now))
+        verdict = recovery.judge(entry, event, convicted=fleet.suspects.convicted(entry, now))
         if verdict is None:
             if entry.started:
                 commands.append(ReplayJob(entry.job.id))
-            put_back(fleet, entry)
+            put_back(fleet, entry, now)
         else:
             commands += fail_job(fleet, entry, verdict, now)
     return commands + _fail_convicted(fleet, fleet.models.get(worker.model), now)
@@ -80,7 +80,7 @@ def _judge_jobs(fleet: Fleet, worker: Worker, event: WorkerDied, now: float) -> 
 def _fail_convicted(fleet: Fleet, model: Model | None, now: float) -> list[Command]:
     """Those that wait and ask the same as one that has just been convicted."""
     waiting = list(model.queue) if model is not None else []
-    convicted = [entry for entry in waiting if fleet.suspects.convicted(entry.job, now)]
+    convicted = [entry for entry in waiting if fleet.suspects.convicted(entry, now)]
     error = recovery.poison_error
     return [command for entry in convicted for command in fail_job(fleet, entry, error(), now)]
 

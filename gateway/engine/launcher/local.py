@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import psutil
+
 from gateway.engine.launcher.environment import child_environment
 from gateway.engine.launcher.stderr_lines import StderrLines
 
@@ -39,6 +41,13 @@ class LocalProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def is_halted(self) -> bool:
+        """Somebody has stopped it by a signal, or traces it: that it does nothing is not its fault."""
+        try:
+            return psutil.Process(self.pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+        except psutil.Error:
+            return False
 
     def kill(self) -> None:
         """SIGKILL to the whole group."""

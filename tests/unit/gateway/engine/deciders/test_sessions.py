@@ -18,6 +18,7 @@ from gateway.engine.events import (
     Command,
     Dispatch,
     DrainStarted,
+    FailJob,
     FrameReceived,
     InputGiven,
     JobArrived,
@@ -162,3 +163,15 @@ def test_a_drain_ends_sessions_that_wait() -> None:
     desk = Sessions()
     desk.session()
     assert isinstance(failure(desk.tell(DrainStarted()), "s"), errors.Draining)
+
+
+def test_sessions_of_dead_workers_are_no_suspects() -> None:
+    """What was said in them is not known here, and their parameters are everybody's."""
+    desk = Sessions()
+    for worker_id in (1, 2):
+        desk.ready(worker_id)
+        desk.session(f"s{worker_id}")
+        desk.frame(worker_id, Started(f"s{worker_id}"))
+        assert isinstance(failure(desk.die(worker_id), f"s{worker_id}"), errors.WorkerDied)
+        desk.tick(2.0)
+    assert not of(FailJob, desk.session("s3"))

@@ -94,6 +94,38 @@ class TestDeath:
         desk.frame(2, Started("c"), Delta("c", 0, "x"))
         assert isinstance(failure(desk.die(2), "c"), errors.WorkerDied)
 
+    def test_who_was_there_when_a_worker_died_goes_one_by_one(self) -> None:
+        """Of three that shared a worker, one kills again: nobody else is convicted with it."""
+        desk = Desk()
+        for job_id in ("innocent", "guilty", "another"):
+            desk.job(job_id, prompt=job_id, stream=False)
+        desk.ready(1)
+        desk.frame(1, Started("innocent"), Started("guilty"), Started("another"))
+        desk.job("new", prompt="new", stream=False)
+        desk.die(1)
+        desk.tick(1.0)
+        assert [c.job.id for c in of(Dispatch, desk.ready(2))] == ["innocent", "new"]
+        commands = desk.frame(2, Started("innocent"), Started("new"), Finished("innocent"))
+        assert [c.job.id for c in of(Dispatch, commands)] == ["guilty"]
+        desk.frame(2, Started("guilty"))
+        commands = desk.die(2)
+        assert [c.job_id for c in of(FailJob, commands)] == ["guilty"]
+        desk.tick(2.0)
+        assert [c.job.id for c in of(Dispatch, desk.ready(3))] == ["another"]
+        commands = desk.frame(3, Started("another"), Finished("another"))
+        assert [c.job.id for c in of(Dispatch, commands)] == ["new"]
+
+    def test_one_that_waits_again_has_a_limit_again(self) -> None:
+        """It ran for longer than the limit of the queue when its worker died, and none comes any more."""
+        desk = Desk(queue_s=5.0, load_s=500.0)
+        desk.job("a", stream=False, timeout_s=600.0)
+        desk.ready(1)
+        desk.frame(1, Started("a"))
+        desk.tick(20.0)
+        desk.die(1)
+        assert not of(FailJob, desk.tick(4.9)), "another worker is on its way"
+        assert isinstance(failure(desk.tick(0.2), "a"), errors.QueueTimeout)
+
     def test_the_last_lines_of_a_dead_worker_are_kept_until_one_is_ready(self) -> None:
         desk = Desk()
         desk.tell(ModelWanted("m"))
