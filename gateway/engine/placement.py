@@ -140,7 +140,7 @@ def place(
 ) -> Plan | NoRoomFor:
     """The place that costs least: no eviction, else of those whose loss is smallest; then the tightest fit.
 
-    Whoever still has jobs to end before it leaves is waited for only where those that are idle do not suffice.
+    Whoever still has jobs to end before it leaves is waited for only where idle ones do not suffice.
     Devices of a better kind come first: a model goes to the CPU only if no GPU can take it.
     """
     ledger = _Ledger(target, residents, [device for device in devices if _allowed(target, device)], now)

@@ -169,7 +169,8 @@ class Worker:
             failure = self._load_failure
             kind = "crash" if failure.kind == "internal" else failure.kind
             return WorkerDied(self.id, failure.message, kind=kind, stderr=self.stderr)
-        external = self._halted or not self._reason and status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+        killed = status in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+        external = self._halted or (killed and not self._reason)
         reason = self._reason or _describe_status(status)
         return WorkerDied(self.id, reason, external, stderr=self.stderr)
 

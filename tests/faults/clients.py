@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.faults.cast import CHAT, Cast, chat, fake
 from tests.faults.ledger import Entry, Ledger, Manner
-from tests.faults.outside import MIB, cpu_s, fds, quiet_fds, rss_bytes, zombies
+from tests.faults.outside import MIB, cpu_s, quiet_fds, rss_bytes, zombies
 from tests.faults.table import Figure, Stage, at_most, exactly, row, told
 from tests.gateway_process import GatewayProcess, wait_for
 

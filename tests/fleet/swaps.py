@@ -173,7 +173,9 @@ def total(gateway: GatewayProcess, name: str) -> int:
 def empty(gateway: GatewayProcess) -> None:
     """No worker is there: the same state before and after."""
     for model in gateway.get("/v1/models").json()["data"]:
-        answer = httpx.post(f"{gateway.base_url}/admin/models/unload", json={"model": model["id"]}, timeout=60)
+        answer = httpx.post(
+            f"{gateway.base_url}/admin/models/unload", json={"model": model["id"]}, timeout=60
+        )
         answer.raise_for_status()
     wait_for(lambda: not gateway.worker_pids(), 60)
 
