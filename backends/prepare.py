@@ -64,6 +64,8 @@ class HelperReady(Message, frozen=True):
 
 Outcome = Prepared | Answered | Refused | Broken
 _ANSWERED_HERE = ("tokenize", "detokenize")
+_START_S = 300.0
+"""The helper is there within this time, or counts as dead: a helper that hangs must not hold up its jobs."""
 _CANCEL_POLL_S = 0.1
 """How soon a cancelled job frees the helper that is busy with it."""
 _HelperMessage = Outcome | HelperReady
@@ -179,6 +181,7 @@ class PrepareStage:
                 stdin=subprocess.DEVNULL,
             )
         self._channel = FrameSocket(ours)
+        ours.settimeout(_START_S)
         try:
             self._channel.send(self._load)
             body = self._channel.receive()

@@ -50,7 +50,7 @@ from backends.session_desk import SessionDesk
 
 log = logging.getLogger(__name__)
 _LONGEST_SILENCE_S = 0.25
-"""Of an engine that steps, whatever comes of it: far below any sound `timeouts.step_s`."""
+"""While it steps or prepares, whatever comes of it: far below any sound `timeouts.step_s`."""
 _decoder = msgspec.msgpack.Decoder(GatewayMessage)
 _Event = GatewayMessage | Outcome
 
@@ -138,7 +138,7 @@ class Worker:
     def _take_messages(self, block: bool) -> bool:
         """Act on everything that has come; wait for the first if `block`. False: told to stop."""
         try:
-            event = self._inbox.get(block=block)
+            event = self._inbox.get(block=block, timeout=_LONGEST_SILENCE_S if self._preparing else None)
             while True:
                 if isinstance(event, Stop):
                     self._give_back()
@@ -244,8 +244,12 @@ class Worker:
         self._outputs.clear()
 
     def _owes_a_sign(self, stats: StepStats) -> bool:
-        """It steps, and the gateway would take it for hung if it never heard of it."""
-        return stats.step_s > 0 and time.monotonic() - self._sent_at >= _LONGEST_SILENCE_S
+        """It steps or prepares, and the gateway would take it for hung if it never heard of it.
+
+        Preparing has a limit of its own, so that no hang is covered up by this.
+        """
+        at_work = stats.step_s > 0 or bool(self._preparing)
+        return at_work and time.monotonic() - self._sent_at >= _LONGEST_SILENCE_S
 
     def _announce(self, job_id: str) -> None:
         self._send(Frame([Started(job_id)], self._capacity()))

@@ -155,6 +155,17 @@ async def test_prepare_faults_are_the_requests_own(tmp_path: Path, text: str, co
         assert await read(await submit(engine, "@tokens:1")) == "w0 "
 
 
+async def test_a_long_preparation_is_no_hang(tmp_path: Path) -> None:
+    """Recordings and pictures may be decoded for longer than a step may take."""
+    limits = {"prepare_s": 3.0, "step_s": 1.0}
+    async with running_engine(tmp_path, fake_model(), timeouts=limits) as engine:
+        pid = await ready_pid(engine)
+        with pytest.raises(errors.BadRequest) as caught:
+            await read(await submit(engine, "@prepare-hang"))
+        assert caught.value.code == "prepare_timeout"
+        assert worker_pids(engine) == [pid]
+
+
 async def test_a_crash_in_prepare_fails_that_job_alone(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(step_ms=5)) as engine:
         pid = await ready_pid(engine)
