@@ -175,11 +175,11 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Every preloaded model can take a job now, and the gateway is not shutting down."""
+        """Every preloaded model can take a job or had to make room, and the gateway is not shutting down."""
         models = self._scheduler.fleet.models
         wanted = [models[spec.name] for spec in self.specs if spec.preload]
-        evicted = [model for model in wanted if model.load_s and not model.wanted and not model.error]
-        return not self.draining and all(model.ready_workers() or model in evicted for model in wanted)
+        absent = [m for m in wanted if (m.load_s or m.left_out) and not m.wanted and not m.error]
+        return not self.draining and all(model.ready_workers() or model in absent for model in wanted)
 
     # --- jobs -----------------------------------------------------------------------------------------
 

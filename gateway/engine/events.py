@@ -49,6 +49,8 @@ class ModelWanted(Event, frozen=True):
     """From now on; None: as it was."""
     at_once: bool = False
     """Even if it has failed a moment ago."""
+    gently: bool = False
+    """Only where no other model has to leave for it, unless it is pinned; else its first request loads it."""
 
 
 class UnloadAsked(Event, frozen=True):

@@ -121,6 +121,10 @@ class Model:
     """No worker of it is started: its successor, which needs its room, is on the way."""
     wanted: bool = False
     """Keep its workers running although no job waits."""
+    gentle: bool = False
+    """Nobody leaves for it before somebody asks for it."""
+    left_out: bool = False
+    """It was wanted gently, and there was no room."""
     pinned: bool = False
     """It is never evicted and never too long idle."""
     description: Description | None = None

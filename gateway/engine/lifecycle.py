@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Literal
 
+import structlog
+
 from backends.protocol import Description
 from config.schema import Config, ModelSpec
 from gateway.engine import errors, events
@@ -17,6 +19,7 @@ from gateway.engine.describer import Describer
 from gateway.engine.fleet import Fleet, ModelKey
 from gateway.engine.registry import Registry
 
+log = structlog.get_logger(__name__)
 Strategy = Literal["alongside", "replace"]
 
 
@@ -143,15 +146,21 @@ class Lifecycle:
         self._post(events.ModelRemoved(name))
 
     async def preload(self, names: list[str]) -> None:
-        """One after the other: the first is of use soonest that way. What is wrong is told by its state."""
+        """One after the other: the first is of use soonest that way. What is wrong is told by its state.
+
+        Those for which there is no room beside the earlier ones are left to their first request.
+        """
         for name in names:
             try:
                 await self._describe(name)
             except errors.GatewayError as error:
                 self._post(events.ModelBroken(name, error))
                 continue
-            self._post(events.ModelWanted(name))
+            self._post(events.ModelWanted(name, gently=True))
             await self.changes.until(lambda name=name: not self._is_starting(name), self._timeouts.load_s)  # type: ignore[misc]
+            model = self._fleet.models.get(name)
+            if model is not None and model.left_out:
+                log.warning("not preloaded: there is no room for it beside the others", model=name)
 
     def _is_starting(self, name: str) -> bool:
         model = self._fleet.models.get(name)

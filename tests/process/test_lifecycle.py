@@ -99,6 +99,18 @@ async def test_an_idle_model_frees_its_memory(tmp_path: Path) -> None:
         assert await read(await submit(engine, "@tokens:1")) == "w0 "
 
 
+async def test_more_are_to_be_preloaded_than_fit(tmp_path: Path) -> None:
+    """The first stays, and the other is loaded when somebody asks for it."""
+    models = [fake_model(name, memory_bytes=100 * MIB, tokens=1) for name in "ab"]
+    room = {"devices": [{"name": "cpu", "memory_bytes": 150 * MIB}], "placement": {"min_residency_s": 0.0}}
+    async with running_engine(tmp_path, *models, **room) as engine:
+        await until(lambda: engine.ready)
+        assert (state(engine, "a"), state(engine, "b")) == ("ready", "cold")
+        assert await read(await submit(engine, "x", model="b")) == "w0 "
+        assert engine.ready
+        assert state(engine, "a") == "cold"
+
+
 async def test_a_swap_under_streams_fails_none_and_cuts_none(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(tokens=60, step_ms=20)) as engine:
         await ready_pid(engine)

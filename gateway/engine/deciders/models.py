@@ -29,6 +29,7 @@ def want_model(fleet: Fleet, event: ModelWanted, now: float) -> list[Command]:
     model.wanted = True
     if event.pinned is not None:
         model.pinned = event.pinned
+    model.gentle = event.gently and not model.pinned
     if event.at_once:  # a person asks: do not wait until a failure is forgotten
         model.retry_at = model.failed_until = 0.0
         model.error = None

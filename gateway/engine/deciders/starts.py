@@ -20,11 +20,20 @@ def start_missing(fleet: Fleet, model: Model, now: float) -> list[Command]:
     if now < max(model.retry_at, model.failed_until) or fleet.pressure.step is not Step.CALM:
         return end_wait(fleet, model.key, now)
     verdict = plan_start(fleet, model, now)
+    if model.gentle and not model.queue and _crowded(verdict):
+        model.wanted = bool(model.live_workers())
+        model.left_out = not model.wanted
+        return end_wait(fleet, model.key, now)
     if isinstance(verdict, NoRoomFor):
         return _no_room(fleet, model, verdict, now)
     if verdict.evict or verdict.awaited:
         return wait_for_plan(fleet, model, verdict, now)
     return _start(fleet, model, verdict, now)
+
+
+def _crowded(verdict: Plan | NoRoomFor) -> bool:
+    """Others would have to leave."""
+    return verdict.ever if isinstance(verdict, NoRoomFor) else bool(verdict.evict)
 
 
 def plan_start(fleet: Fleet, model: Model, now: float) -> Plan | NoRoomFor:

@@ -33,6 +33,21 @@ class TestRoom:
         assert desk.die(1) == [StartWorker(2, "b", "cpu")]
         assert not desk.fleet.models["a"].deaths, "an eviction is no fault"
 
+    def test_nobody_leaves_for_what_is_wanted_gently_before_it_is_asked_for(self) -> None:
+        desk = Desk("a", "b")
+        desk.tell(ModelWanted("a", gently=True))
+        desk.ready(1)
+        assert not desk.tell(ModelWanted("b", gently=True))
+        assert desk.fleet.models["b"].left_out
+        assert not desk.tick(600.0)
+        assert desk.job("x", "b") == [StopWorker(1)]
+
+    def test_what_is_pinned_makes_room_for_itself(self) -> None:
+        desk = Desk("a", "b", spec={"pinned": True})
+        desk.tell(ModelWanted("a", pinned=False))
+        desk.ready(1)
+        assert desk.tell(ModelWanted("b", gently=True)) == [StopWorker(1)]
+
     def test_a_busy_model_is_waited_for(self) -> None:
         desk = Desk("a", "b")
         desk.job("x", "a")
