@@ -265,7 +265,7 @@ def _best(ledger: _Ledger, may_leave: Set[int]) -> _Candidate | None:
     soon = {i for i in leaving if not ledger.residents[i].drains or ledger.residents[i].model == own}
     for kind in kinds:
         of_kind = [device for device in devices if device.kind == kind]
-        for awaited in (soon, leaving):
+        for awaited in (soon, leaving) if soon != leaving else (leaving,):
             found = list(_candidates(ledger, of_kind, may_leave, awaited))
             if found:
                 return min(found, key=lambda candidate: _cost(ledger, candidate))

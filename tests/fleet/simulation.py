@@ -82,8 +82,6 @@ class SimulatedWorker:
     waiting: list[str] = field(default_factory=list)
     running: set[str] = field(default_factory=set)
     gone: bool = False
-    returned: bool = False
-    """Its memory is back."""
 
     def capacity(self) -> Capacity:
         free = SEQUENCES - len(self.running)
@@ -125,6 +123,8 @@ class Simulation:
         self._out_of_memory = out_of_memory
         self._random = random.Random(seed)
         self._workers: dict[int, SimulatedWorker] = {}
+        self._holding: dict[int, SimulatedWorker] = {}
+        """Those whose memory is not back."""
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._order = count()
         self._tick_at = float("inf")
@@ -154,7 +154,7 @@ class Simulation:
     def _measure(self) -> None:
         held = {
             worker_id: {share.device: share.memory_bytes for share in worker.shares}
-            for worker_id, worker in self._workers.items()
+            for worker_id, worker in self._holding.items()
             if not worker.gone
         }
         self._tell(MemoryMeasured(list(self.devices.values()), held))
@@ -207,7 +207,7 @@ class Simulation:
         self._tell(WorkerDied(worker_id, kind, external, kind=kind, memory_back=False))  # type: ignore[arg-type]
 
     def _return(self, worker_id: int) -> None:
-        self._workers[worker_id].returned = True
+        del self._holding[worker_id]
         self._tell(MemoryReturned(worker_id))
 
     # --- what is commanded ----------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class Simulation:
                 known = self.scheduler.fleet.workers[worker_id].shares
                 assert known[0].device == device
                 assert not shares or shares == known
-                self._workers[worker_id] = SimulatedWorker(model, known)
+                self._workers[worker_id] = self._holding[worker_id] = SimulatedWorker(model, known)
                 self._at(self.now + self.models[model].load_s, lambda: self._loaded(worker_id))
             case StopWorker(worker_id):
                 worker = self._workers[worker_id]
@@ -284,9 +284,7 @@ class Simulation:
         taken: Counter[str] = Counter()
         groups: dict[str, set[str]] = {}
         by_device: dict[str, set[str]] = {}
-        for worker in self._workers.values():
-            if worker.returned:
-                continue
+        for worker in self._holding.values():
             for share in worker.shares:
                 taken[share.device] += share.memory_bytes
                 by_device.setdefault(share.device, set()).add(worker.model)
