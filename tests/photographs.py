@@ -31,5 +31,6 @@ def _files(endings: tuple[str, ...]) -> dict[str, bytes]:
 
 def _place(package: str) -> Path:
     found = find_spec(package)
-    assert found is not None and found.submodule_search_locations, f"{package} is not installed"
+    assert found is not None, f"{package} is not installed"
+    assert found.submodule_search_locations, f"{package} is no package"
     return Path(found.submodule_search_locations[0])

@@ -1,8 +1,8 @@
 """Small random BLIP and CLIP models, written by transformers' own classes: the formats are the real ones.
 
 What they say means nothing: that they say it alone and in company, and as transformers does, is the point. As
-a program, for benchmarks, in the sizes of Salesforce/blip-image-captioning-base and openai/clip-vit-base-patch32,
-which take the time that those take:
+a program, for benchmarks, in the sizes of Salesforce/blip-image-captioning-base and
+openai/clip-vit-base-patch32, which take the time that those take:
 
     python -m tests.vision_checkpoints FOLDER
 """

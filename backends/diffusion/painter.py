@@ -186,7 +186,7 @@ class Painter:
     # --- steps -------------------------------------------------------------------------------------------
 
     def predict(self, canvases: Sequence[Canvas], guidance: Sequence[float]) -> torch.Tensor:
-        """The noise in each, whatever step it is at, [canvases, …]. None of them moves. Raises OutOfMemory."""
+        """The noise in each, whatever step it is at, [canvases, …]. None moves. Raises OutOfMemory."""
         with _computing():
             return self._noise(canvases, guidance)
 

@@ -103,6 +103,15 @@ class Soak:
                 )
             entry.body = b""
 
+    @property
+    def convicted(self) -> int:
+        """Innocent requests that were refused as if they had killed workers themselves."""
+        return sum(
+            count
+            for verdict, count in self.verdicts.items()
+            if verdict.endswith("poison_request") and not verdict.startswith("scripted")
+        )
+
     def _report(self) -> None:
         print(
             f"  {sum(self.verdicts.values())} requests, {len(self.havoc.faults)} faults, "
@@ -117,7 +126,8 @@ def soak(
 ) -> list[Figure]:
     settings = {
         "models": model_settings(models),
-        "timeouts": {"step_s": 20, "send_s": 5},
+        # Each is to end within the clients' patience; on a busy machine a load may take its time.
+        "timeouts": {"step_s": 20, "send_s": 5, "queue_s": 200, "request_s": 220},
         "limits": {"queued_jobs_per_model": 256},
     }
     with GatewayProcess.serving(settings, folder) as gateway, Ledger(gateway.base_url) as ledger:
@@ -134,6 +144,7 @@ def soak(
             told("requests", sum(run.verdicts.values())),
             told("faults", dict(run.havoc.counts)),
             told("unloads and reloads", dict(run.havoc.asked)),
+            told("convicted with a request that kills", run.convicted),
             at_most("gateway grew since its warm-up by", (rss_bytes(run.pid) - rss) / MIB, 100, "MiB"),
             told("its peak", f"{run.peak_rss / MIB:.0f} MiB"),
             told("family", f"{family_pss_bytes(run.pid) / MIB:.0f} MiB"),
