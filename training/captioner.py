@@ -19,7 +19,7 @@ from training.starting import Tower, look_around
 from training.words import blip_tokenizer
 from training.world import caption, some_scene
 
-STEPS = 14_000
+STEPS = 20_000
 BATCH = 32
 _WIDTH = 64
 _POSITIONS = 32

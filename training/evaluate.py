@@ -28,7 +28,7 @@ from backends.protocol import (
 from config.schema import ModelSpec
 from training.drawing import draw
 from training.folder import STARTER
-from training.world import SHAPES, Scene, caption, single_captions, some_scene
+from training.world import SHAPES, Scene, caption, single_scenes, some_scene
 
 DRAWINGS = 500
 """Of each kind."""
@@ -70,7 +70,7 @@ def evaluate_clip(folder: Path, count: int) -> Iterator[tuple[str, float]]:
     """Kinds of drawings and labels, and how many get the right label first."""
     spec = ModelSpec(name="shapes-clip", backend="clip", tasks=["classify"], source=str(folder))
     model = _Asked(ClipBackend(spec, folder))
-    captions = single_captions()
+    captions = list(map(caption, single_scenes()))
     for held_out in (True, False):
         scenes = _scenes(count, held_out=held_out, things=1)
         best = model.best(captions, "{}", scenes)

@@ -8,7 +8,7 @@ import json
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import BertTokenizerFast, CLIPTokenizerFast
 
-from training.world import words
+from training.world import SOME_SHAPE, words
 
 PAD, UNKNOWN, CLS, SEP, MASK, BEGIN = "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]"
 CLIP_BEGIN, CLIP_END = "<|startoftext|>", "<|endoftext|>"
@@ -39,7 +39,7 @@ def clip_tokenizer() -> CLIPTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=_PIECES, initial_alphabet=[*_LETTERS], end_of_word_suffix="</w>", show_progress=False
     )
-    trained.train_from_iterator(words(), trainer)
+    trained.train_from_iterator([*words(), SOME_SHAPE], trainer)
     learnt = json.loads(trained.to_str())["model"]
     letters = [f"{letter}{end}" for end in ("", "</w>") for letter in _LETTERS]
     pieces = dict.fromkeys([*letters, *learnt["vocab"], CLIP_BEGIN, CLIP_END])

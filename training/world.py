@@ -16,19 +16,22 @@ COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "pink")
 SHAPES = ("circle", "square", "triangle", "star", "cross", "ring")
 BACKGROUNDS = ("white", "grey", "black", "brown")
 RELATIONS = ("left of", "above")
+SOME_SHAPE = "shape"
+"""Stands in a caption that leaves the shape out."""
 _SETS_ASIDE = 8
 """One combination of so many is never trained on."""
 
 
 class Thing(Struct, frozen=True):
+    """Empty: the words leave it out."""
+
     colour: str
     shape: str
     size: str = ""
-    """Empty: the words leave it out."""
 
     @property
     def words(self) -> str:
-        return " ".join(word for word in (self.size, self.colour, self.shape) if word)
+        return " ".join(word for word in (self.size, self.colour, self.shape or SOME_SHAPE) if word)
 
 
 class Scene(Struct, frozen=True):
@@ -70,11 +73,21 @@ def some_scene(chance: random.Random, *, held_out: bool, things: int) -> Scene:
             return scene
 
 
-def single_captions() -> list[str]:
-    """Of every scene with one thing: its size, colour, shape and background."""
+def single_scenes() -> list[Scene]:
+    """Every scene with one thing: its size, colour, shape and background."""
     return [
-        caption(Scene(Thing(colour, shape, size), background))
+        Scene(Thing(colour, shape, size), background)
         for size, colour, shape, background in product(SIZES, COLOURS, SHAPES, BACKGROUNDS)
+    ]
+
+
+def single_facts() -> list[list[Scene]]:
+    """Captions of one thing that say but its colour, shape, size or background: a list of each kind."""
+    return [
+        [Scene(Thing(colour, ""), "") for colour in COLOURS],
+        [Scene(Thing("", shape), "") for shape in SHAPES],
+        [Scene(Thing("", "", size), "") for size in SIZES],
+        [Scene(Thing("", ""), background) for background in BACKGROUNDS],
     ]
 
 
@@ -85,13 +98,15 @@ def words() -> list[str]:
 
 
 def leave_out(scene: Scene, chance: random.Random) -> Scene:
-    """The same scene with less said of it: the background, sizes, and of a single thing its colour."""
-    first = replace(scene.first, size="") if chance.random() < 0.5 else scene.first
-    second = scene.second and replace(scene.second, size=first.size and scene.second.size)
-    if second is None and chance.random() < 0.4:
-        first = replace(first, colour="")
-    background = "" if chance.random() < 0.7 else scene.background
-    return Scene(first, background, scene.relation, second)
+    """The same scene with less said of it; colours and shapes of two things stay, they tell them apart."""
+    background = scene.background if chance.random() < 0.5 else ""
+    size = scene.first.size if chance.random() < 0.5 else ""
+    if scene.second is not None:
+        second = replace(scene.second, size=size and scene.second.size)
+        return Scene(replace(scene.first, size=size), background, scene.relation, second)
+    colour = scene.first.colour if chance.random() < 0.5 else ""
+    shape = scene.first.shape if chance.random() < 0.5 else ""
+    return Scene(Thing(colour, shape, size), background)
 
 
 def facts(scene: Scene) -> tuple[str, ...]:

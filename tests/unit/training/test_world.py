@@ -18,7 +18,8 @@ from training.world import (
     facts,
     leave_out,
     other_scenes,
-    single_captions,
+    single_facts,
+    single_scenes,
     some_scene,
     words,
 )
@@ -39,6 +40,8 @@ RED, BLUE = Thing("red", "circle", "small"), Thing("orange", "star", "large")
         ),
         (Scene(Thing("orange", "star"), ""), "an orange star"),
         (Scene(Thing("", "star"), "grey"), "a star on a grey background"),
+        (Scene(Thing("orange", ""), ""), "an orange shape"),
+        (Scene(Thing("", "", "small"), "grey"), "a small shape on a grey background"),
     ],
 )
 def test_how_a_scene_is_said(scene: Scene, said: str) -> None:
@@ -51,7 +54,7 @@ def test_every_word_is_known(scene: Scene) -> None:
 
 
 def test_every_single_thing_has_a_caption_of_its_own() -> None:
-    captions = single_captions()
+    captions = list(map(caption, single_scenes()))
     assert len(set(captions)) == len(captions) == 384
 
 
@@ -63,6 +66,17 @@ def test_what_is_set_aside_never_changes() -> None:
         "an orange circle",
         "an orange star",
         "a pink square",
+    ]
+
+
+def test_single_facts_say_one_thing_each() -> None:
+    said = [[caption(scene) for scene in kind] for kind in single_facts()]
+    assert [len(kind) for kind in said] == [8, 6, 2, 4]
+    assert [kind[0] for kind in said] == [
+        "a red shape",
+        "a circle",
+        "a small shape",
+        "a shape on a white background",
     ]
 
 
@@ -97,8 +111,11 @@ def test_about_one_pair_in_eight_is_set_aside() -> None:
 
 @given(singles | pairs, st.integers(0, 2**32))
 def test_what_is_left_out_makes_nothing_false(scene: Scene, seed: int) -> None:
-    said = facts(leave_out(scene, random.Random(seed)))
-    assert all(one in ("", other) for one, other in zip(said, facts(scene), strict=True))
+    less = leave_out(scene, random.Random(seed))
+    assert all(one in ("", other) for one, other in zip(facts(less), facts(scene), strict=True))
+    if less.second is not None:
+        assert less.first.colour
+        assert less.first.shape
 
 
 @given(singles | pairs)
