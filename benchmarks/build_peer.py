@@ -80,7 +80,7 @@ def _sources(wanted: str) -> Path:
                 "download",
                 "--no-deps",
                 "--no-binary",
-                ":all:",
+                "llama-cpp-python",  # not :all:, which would build CMake itself from source
                 "-d",
                 VENDOR,
                 requirement,
