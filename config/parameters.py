@@ -58,10 +58,10 @@ class LlamaCppParameters(GgufParameters, frozen=True, kw_only=True):
     n_threads_batch: Positive | Literal["auto"] = "auto"
     """Threads for prefill; auto: as n_threads."""
     type_k: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
-    """Keys in the cache; auto: bf16 on the CPU with flash attention, where answers then do not depend on what
-    else is decoded, f16 elsewhere. f16 makes prefill on the CPU a little faster."""
+    """Keys in the cache; auto: f16."""
     type_v: Literal["auto", "f32", "f16", "bf16", "q8_0", "q4_0"] = "auto"
-    """Values in the cache; auto: f16."""
+    """Values in the cache; auto: bf16 on the CPU with flash attention, where answers then do not depend on
+    what else is decoded, f16 elsewhere. f16 makes prefill on the CPU faster, and decoding slower."""
     max_step_ms: Annotated[float, Meta(gt=0)] = 250.0
     """While streams run, prefill is cut so that a step should take at most so many milliseconds."""
     adapters: list[LoraAdapter] = field(default_factory=list)
