@@ -137,7 +137,7 @@ async def test_a_hanging_load_is_ended(tmp_path: Path) -> None:
     flag = tmp_path / "fault"
     flag.touch()
     model = fake_model(load_fault="hang", fault_file=str(flag))
-    async with running_engine(tmp_path, model, timeouts={"load_s": 0.7}) as engine:
+    async with running_engine(tmp_path, model, timeouts={"load_s": 3.0}) as engine:
         stream = await submit(engine, "@tokens:1")
         await until(lambda: bool(set(family()) - others))
         flag.unlink()
