@@ -20,7 +20,7 @@ from tests.faults.soak.traffic import SPEECH, Call, Traffic, casting, model_sett
 from tests.faults.table import Figure, Models, at_least, at_most, exactly, told
 from tests.gateway_process import GatewayProcess, wait_for
 
-LOAD_S = 300.0
+LOAD_S = 900.0
 QUIET_S = 200.0
 """After the last request: longer than a failed model's cool-down."""
 
