@@ -23,6 +23,9 @@ import diffusers  # noqa: E402
 from diffusers.utils import logging as diffusers_logging  # noqa: E402
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
 
+_CONVOLUTION = 4
+"""Dimensions of its weights."""
+
 
 class Pipelines(Struct, frozen=True):
     """Three ways to begin a picture, over one set of networks."""
@@ -44,6 +47,8 @@ def load_pipelines(
     diffusers_logging.disable_progress_bar()
     with out_of_memory():
         text = _pipeline(folder, facts, dtype)
+        if device == "cpu":
+            _leave_files(text)
         if parameters.attention_slicing:
             text.enable_attention_slicing()
         if parameters.vae_tiling:
@@ -82,6 +87,19 @@ def _pipeline(folder: Path, facts: PipelineFacts, dtype: str) -> Any:
         force_zeros_for_empty_prompt=facts.zero_negative,
         add_watermarker=False,
     )
+
+
+def _leave_files(pipeline: Any) -> None:
+    """Copy the weights that still lie in mapped files.
+
+    Those of convolutions were copied when their format was changed. As long as one weight of a file is used
+    where it lies, the pages of all of them count as the process's, those of the copied ones too: for Stable
+    Diffusion 1.5 in float32 2.4 GB more than the weights are.
+    """
+    for network in (pipeline.unet, pipeline.vae):
+        for weights in network.parameters():
+            if weights.dim() != _CONVOLUTION:
+                weights.data = weights.data.clone()
 
 
 def _encoder(kind: Any, folder: Path, dtype: str, half: bool) -> Any:

@@ -536,6 +536,17 @@ def test_the_older_pair_of_tokenizer_files(xl: Studio, xl_folder: Path, tmp_path
     )
 
 
+def test_no_weights_stay_in_mapped_files(xl_folder: Path, tmp_path: Path) -> None:
+    """Those that were copied would count twice."""
+    folder = tmp_path / "model"
+    shutil.copytree(xl_folder, folder)
+    studio = Studio(folder)
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    mapped = {Path(line.split()[-1]).parent.name for line in lines if f"{folder}/" in line}
+    assert mapped <= {"text_encoder", "text_encoder_2"}  # which nothing copies
+    assert studio.paint(seed=3).shape == (64, 64, 3)
+
+
 def test_weights_of_16_bits_alone(tmp_path: Path) -> None:
     folder = write_sdxl(tmp_path / "half", variant="fp16")
     assert not list(folder.rglob("model.safetensors"))
