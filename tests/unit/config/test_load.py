@@ -35,14 +35,15 @@ def problems(file: Path, text: str, environ: dict[str, str] | None = None) -> li
 def test_the_starter_set_is_served_without_a_file() -> None:
     config = load_config(None, {})
     by_name = {model.name: model for model in config.models}
-    whisper = {"whisper-base", "whisper-tiny.en"}
-    assert set(by_name) == {"smollm2-135m-instruct", "all-minilm-l6-v2", "hibari", *whisper}
+    later = {"whisper-base", "whisper-tiny.en", "shapes-captioner"}
+    assert set(by_name) == {"smollm2-135m-instruct", "all-minilm-l6-v2", "hibari", *later}
     assert "gpt-4o-mini" in by_name["smollm2-135m-instruct"].aliases
     assert "gpt-4o-mini-tts" in by_name["hibari"].aliases
     assert "text-embedding-3-small" in by_name["all-minilm-l6-v2"].aliases
     assert "whisper-1" in by_name["whisper-base"].aliases
     assert all(model.sha256 and model.licence for model in config.models)
-    assert {model.name for model in config.models if not model.preload} == whisper
+    assert "blip" in by_name["shapes-captioner"].aliases
+    assert {model.name for model in config.models if not model.preload} == later
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
 
 
