@@ -111,6 +111,45 @@ def test_a_text_model_takes_no_picture(client: OpenAI) -> None:
     assert (caught.value.param or "").startswith("messages[0].content")
 
 
+# --- labels and vectors -----------------------------------------------------------------------------------
+
+
+def test_labels_are_weighed(http: httpx.Client) -> None:
+    labels = ["a red star", "a blue ring", "a green cross"]
+    asked = {"model": "clip", "labels": labels}
+    whole = http.post("/v1/vision/classify", json=asked | {"image": data_url(STAR)}).json()
+    form = http.post("/v1/vision/classify", data=asked, files={"file": picture(STAR)}).json()
+    for answer in (whole, form):
+        best, *others = answer["data"][0]["labels"]
+        assert best["label"] == labels[0]
+        assert best["score"] > 0.5
+        assert best["score"] + sum(one["score"] for one in others) == pytest.approx(1, abs=1e-5)
+
+
+def test_captions_as_labels(http: httpx.Client) -> None:
+    ones = SCENES[:COUNT]
+    labels = list(dict.fromkeys(caption(scene) for scene in ones))
+    body = {"model": "shapes-clip", "images": [data_url(scene) for scene in ones], "labels": labels}
+    answer = http.post("/v1/vision/classify", json=body).json()
+    best = [one["labels"][0]["label"] for one in answer["data"]]
+    assert sum(label == caption(scene) for label, scene in zip(best, ones, strict=True)) >= COUNT - 2, best
+
+
+def test_pictures_and_texts_lie_in_one_space(client: OpenAI) -> None:
+    texts = [caption(STAR), caption(RINGS)]
+    mixed: Any = [*texts, data_url(STAR), {"image": data_url(RINGS)}]
+    answer = client.embeddings.create(model="clip", input=mixed)
+    star, rings, star_seen, rings_seen = (one.embedding for one in answer.data)
+    assert _likeness(star, star_seen) > _likeness(rings, star_seen)
+    assert _likeness(rings, rings_seen) > _likeness(star, rings_seen)
+    assert len(star) == len(star_seen) == 64
+    assert _likeness(star_seen, star_seen) == pytest.approx(1, abs=1e-4)
+
+
+def _likeness(one: list[float], other: list[float]) -> float:
+    return sum(a * b for a, b in zip(one, other, strict=True))
+
+
 # --- what is no drawing -----------------------------------------------------------------------------------
 
 

@@ -37,7 +37,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 
 def test_there_are_models_to_carry() -> None:
-    assert "shapes-captioner" in CARRIED
+    assert set(CARRIED) == {"shapes-captioner", "shapes-clip"}
 
 
 @pytest.mark.parametrize("name", CARRIED)

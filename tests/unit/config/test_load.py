@@ -35,7 +35,7 @@ def problems(file: Path, text: str, environ: dict[str, str] | None = None) -> li
 def test_the_starter_set_is_served_without_a_file() -> None:
     config = load_config(None, {})
     by_name = {model.name: model for model in config.models}
-    later = {"whisper-base", "whisper-tiny.en", "shapes-captioner"}
+    later = {"whisper-base", "whisper-tiny.en", "shapes-captioner", "shapes-clip"}
     assert set(by_name) == {"smollm2-135m-instruct", "all-minilm-l6-v2", "hibari", *later}
     assert "gpt-4o-mini" in by_name["smollm2-135m-instruct"].aliases
     assert "gpt-4o-mini-tts" in by_name["hibari"].aliases
@@ -43,6 +43,7 @@ def test_the_starter_set_is_served_without_a_file() -> None:
     assert "whisper-1" in by_name["whisper-base"].aliases
     assert all(model.sha256 and model.licence for model in config.models)
     assert "blip" in by_name["shapes-captioner"].aliases
+    assert "clip" in by_name["shapes-clip"].aliases
     assert {model.name for model in config.models if not model.preload} == later
     assert (config.server.host, config.server.port) == ("127.0.0.1", 8000)
 
