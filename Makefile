@@ -79,6 +79,7 @@ bench: $(INSTALLED_DEV)
 	$(BIN)/python -m benchmarks.speech $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.transcription $(BENCH_ARGS)
 	$(BIN)/python -m benchmarks.images $(BENCH_ARGS)
+	$(BIN)/python -m benchmarks.vision $(BENCH_ARGS)
 
 # How exact transcripts are, beside faster-whisper itself; fetches recorded speech.
 wer: $(INSTALLED_DEV)
