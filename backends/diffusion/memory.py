@@ -7,11 +7,15 @@ from backends.vision.files import dtype_on
 from config.parameters import DiffusionParameters
 
 RUNTIME_BYTES = 700 * 1024 * 1024
-"""What torch, transformers and diffusers take before any weights, measured on Linux x86-64."""
+"""Beside weights and rows. Measured on Linux x86-64 with torch 2.13: 490 MiB a worker that has painted with
+hardly any weights (386 of them imports), 56 its helper, and 112 what a step copies of the weights of Stable
+Diffusion 1.5's widest convolution, by its size in float32."""
 _LIVE_ROWS = 24
-"""Rows of the first level's width alive at once in the denoiser: skip connections, and a layer at work."""
+"""Rows of the first level's width alive at once in the denoiser: skip connections, and a layer at work.
+Measured for 1.5 in float32, beside that copy: 13 to 35, at 256 and 512 squared, 1 and 4 passes."""
 _LIVE_PIXELS = 6
-"""The same in the decoder, at the full size of the picture."""
+"""The same in the decoder, at the full size of the picture. Measured for 1.5 in float32: 5.1 and 6.0, at 256
+and 512 squared."""
 _TILE_PIXELS = 512 * 512
 _FLOAT32 = 4
 
