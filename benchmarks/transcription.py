@@ -28,8 +28,6 @@ PATH = "/v1/audio/transcriptions"
 STARTER = "whisper-base"
 PEER = "faster-whisper"
 CLIPS, LONG = "8 clips", "long file"
-_ENGLISH = 3
-"""The first recordings are English: a file in many languages has no right transcript."""
 COLUMNS = [Column("speed", "s of speech/s", TWO_DIGITS), Column("wall_s", "wall s", ONE_DIGIT)]
 
 
@@ -40,7 +38,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-transcription-") as folder:
         scratch = Path(folder)
         clips = recordings.fetch(scratch)
-        files = {CLIPS: _clips(clips), LONG: [recordings.joined(clips[:_ENGLISH] * arguments.repeats)]}
+        longer = recordings.fetch_longer(scratch)
+        files = {CLIPS: _clips(clips), LONG: [recordings.joined(longer * arguments.repeats)]}
 
         async def measuring(side: Server, case: str, round_index: int) -> Seen:
             return await _measure(side, case, files[case])
@@ -60,7 +59,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--model", type=Path, help="model folder; default: the starter Whisper model")
     parser.add_argument("--beam-size", type=int, default=5)
-    parser.add_argument("--repeats", type=int, default=12, help="of the English clips, in the long file")
+    parser.add_argument("--repeats", type=int, default=2, help="of the longer recordings, in the long file")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--deadline-s", type=float, default=1800.0, help="the whole run gives up after this")

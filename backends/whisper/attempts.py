@@ -14,7 +14,7 @@ COMPRESSION_RATIO = 2.4
 """Above it a text repeats itself."""
 AVERAGE_LOGPROB = -1.0
 """Below it the model does not believe in its text."""
-SURE_LOGPROB = -0.6
+SURE_LOGPROB = -0.8
 """Below it what was heard in a short window does not count: the full window gives other texts there."""
 NO_SPEECH = 0.6
 """Above it, and with a text that the model does not believe in, nobody was speaking. Alone it says little:

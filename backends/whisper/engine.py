@@ -1,8 +1,9 @@
 """Transcribes many recordings together: scans them for speech, hears their windows in batches.
 
-Owns the loop and the life of jobs. A step is one bounded piece of work: a few seconds of scanning and one
-batched call of the model. Windows know nothing of each other (no text of one is a prompt of the next), so
-that they can be heard in any company and give the same text as alone.
+Owns the loop and the life of jobs. A step is one bounded piece of work: a little scanning, and a moment's
+waiting for the batched call of the model that goes on beside the loop. Windows know nothing of each other
+(no text of one is a prompt of the next), so that they can be heard in any company and give the same text as
+alone.
 """
 
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from msgspec import Struct
+from msgspec.structs import replace
 
 from backends.base import StepEngine
 from backends.protocol import (
@@ -28,6 +30,7 @@ from backends.protocol import (
 )
 from backends.whisper import segments as cutting
 from backends.whisper.attempts import attempts, best, enough
+from backends.whisper.call import Beside, Call
 from backends.whisper.hearing import Features, Heard, Hearing, Request
 from backends.whisper.prepare import RecordingItem
 from backends.whisper.speech import SAMPLE_RATE, Span, SpeechFinder, SpeechSettings, WindowPacker
@@ -44,8 +47,9 @@ from backends.whisper.windows import (
 )
 from backends.whisper.words import Word, timed
 
-SCAN_SAMPLES = 240 * SAMPLE_RATE
-"""Scanned in one step, of all recordings together: a batch of full windows, about a second of computing."""
+SCAN_SAMPLES = 60 * SAMPLE_RATE
+"""Scanned in one step, of all recordings together: a quarter of a second of computing. The rest follows while
+the first windows are heard."""
 _LEAST_REST = SAMPLE_RATE // 4
 """Less speech than this behind a window's last word is no word."""
 _STREAMED_AT_ONCE = 2
@@ -62,6 +66,10 @@ class EngineSettings(Struct, frozen=True):
     max_recordings: int
     only_language: str = ""
     """Where the model hears but one."""
+    encoded_at_once: int = 1000
+    """Windows that the encoder takes at a time."""
+    patience_s: float = 10.0
+    """What a part of a call may take before the worker shows no more sign of life."""
 
 
 class Ears(Struct, frozen=True):
@@ -124,6 +132,8 @@ class WhisperEngine(StepEngine[RecordingItem]):
         self._running: list[Transcript] = []
         self._arrivals = 0
         self._calls = 0
+        self._beside = Beside(settings.patience_s)
+        self._call: Call | None = None
         self._stats = StepStats()
 
     def warm_up(self) -> None:
@@ -179,13 +189,17 @@ class WhisperEngine(StepEngine[RecordingItem]):
         started_at = time.monotonic()
         self._admit()
         self._scan()
-        windows = self._choose()
-        outputs = self._hear(windows) if windows else []
+        if self._call is None:
+            self._begin(self._choose())
+        step = StepStats(step_s=time.monotonic() - started_at)
+        outputs: list[Output] = []
+        if (call := self._call) is not None and self._beside.ended():
+            outputs += self._go_on(call)
+            if self._call is None:
+                step = StepStats(step_s=time.monotonic() - call.began_at, batch_items=len(call.windows))
         for transcript in list(self._running):
             outputs += self._give(transcript)
-        self._stats = StepStats(
-            step_s=time.monotonic() - started_at, running=len(self._running), batch_items=len(windows)
-        )
+        self._stats = replace(step, running=len(self._running))
         return outputs
 
     def _admit(self) -> None:
@@ -240,25 +254,43 @@ class WhisperEngine(StepEngine[RecordingItem]):
             logprobs=transcript.parameters.logprobs,
         )
 
-    def _hear(self, windows: Sequence[Window]) -> list[Output]:
-        key = self._key(windows[0])
-        requests = [self._request(window) for window in windows]
-        began_at = time.monotonic()
+    def _begin(self, windows: Sequence[Window]) -> None:
+        if windows:
+            requests = [self._request(window) for window in windows]
+            call = Call(windows, requests, self._key(windows[0]), self._settings.encoded_at_once)
+            self._call = call
+            self._beside.begin(lambda: call.encode(self._ears.hearing))
+
+    def _go_on(self, call: Call) -> list[Output]:
+        """A part of the call has ended: begin the next, or take what was heard. What nobody waits for any
+        more is left out as soon as it can be."""
+        self._call = None
         try:
-            encoded = self._ears.hearing.encode(requests, key.frames)
-            encode_s = time.monotonic() - began_at
-            heard = self._ears.hearing.write(encoded, requests, key.frames, key.temperature, key.logprobs)
+            self._beside.result()
         except RuntimeError as error:
             if "out of memory" not in str(error).lower():
                 raise
-            return self._no_room(windows)
-        for window, one in zip(windows, heard, strict=True):
-            self._jobs[window.transcript.job.id].encode_s += encode_s
-            window.trials.append(Trial(one, window.attempt))
-        settled = [row for row, window in enumerate(windows) if self._settle(window)]
-        self._write_down([windows[row] for row in settled], encoded, settled)
-        self._budget.took(len(windows), key.frames, time.monotonic() - began_at)
+            return self._no_room([window for window in call.windows if self._is_wanted(window)])
+        call.keep(self._is_wanted)
+        if call.heard:
+            self._take(call)
+        elif call.windows:
+            self._call = call
+            part = call.write if call.encoded else call.encode
+            self._beside.begin(lambda: part(self._ears.hearing))
         return []
+
+    def _is_wanted(self, window: Window) -> bool:
+        return window.transcript in self._running
+
+    def _take(self, call: Call) -> None:
+        for window, heard in zip(call.windows, call.heard, strict=True):
+            self._jobs[window.transcript.job.id].encode_s += call.encode_s
+            window.trials.append(Trial(heard, window.attempt))
+        settled = [place for place, window in enumerate(call.windows) if self._settle(window)]
+        rows = [call.rows[place] for place in settled]
+        self._write_down([call.windows[place] for place in settled], call.output, rows)
+        self._budget.took(len(call.windows), call.key.frames, time.monotonic() - call.began_at)
 
     def _request(self, window: Window) -> Request:
         if window.features is None:
@@ -276,7 +308,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
     def _no_room(self, windows: Sequence[Window]) -> list[Output]:
         """Fewer at a time from now on; a single one that does not fit cannot be heard at all."""
         self._budget.shrink(len(windows))
-        if len(windows) > 1:
+        if len(windows) != 1:
             return []
         job_id = windows[0].transcript.job.id
         self.abort(job_id)

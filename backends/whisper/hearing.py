@@ -151,10 +151,25 @@ def _logprobs(logits: Sequence[Any], tokens: Sequence[int]) -> list[float]:
     return result
 
 
+def joined(parts: Sequence[Any]) -> Any:
+    """Outputs of the encoder as one."""
+    if len(parts) == 1:
+        return parts[0]
+    return _as_on(parts[0], np.concatenate([_on_host(part) for part in parts]))
+
+
 def take(encoded: Any, rows: Sequence[int]) -> Any:
     """Some rows of an encoder's output."""
     if list(rows) == list(range(encoded.shape[0])):
         return encoded
+    return _as_on(encoded, np.ascontiguousarray(_on_host(encoded)[list(rows)]))
+
+
+def _on_host(encoded: Any) -> npt.NDArray[np.float32]:
     host = encoded.to_device(ctranslate2.Device.cpu).to(ctranslate2.DataType.float32)
-    chosen = np.ascontiguousarray(np.array(host)[list(rows)])
-    return ctranslate2.StorageView.from_array(chosen).to_device(encoded.device)
+    return np.asarray(host)
+
+
+def _as_on(like: Any, values: npt.NDArray[np.float32]) -> Any:
+    """On the device where `like` is."""
+    return ctranslate2.StorageView.from_array(values).to_device(getattr(ctranslate2.Device, like.device))

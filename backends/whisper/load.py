@@ -14,6 +14,7 @@ from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
 from backends.whisper.files import ModelFacts
 from backends.whisper.hearing import Decoding, Hearing
 from backends.whisper.live import LiveWhisper
+from backends.whisper.memory import keep_freed_memory
 from backends.whisper.speech import SpeechSettings
 from backends.whisper.vocabulary import Vocabulary
 from backends.whisper.voice_activity import VoiceActivityModel
@@ -21,11 +22,17 @@ from backends.whisper.windows import StepBudget
 from config.parameters import WhisperParameters
 
 _BATCH = {"cpu": 8, "cuda": 24}
+_ENCODED_AT_ONCE = {"cpu": 1}
+"""A processor encodes windows no faster together, and the buffers of many cost more than they save."""
+_STEPS_OF_PATIENCE = 4
+"""A part of a call that takes so many times `max_step_s` may have hung."""
 
 
 def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, device: str) -> LiveWhisper:
     """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
     kind, _, number = device.partition(":")
+    if kind == "cpu":
+        keep_freed_memory()
     model = _open(folder, parameters, kind, int(number or 0))
     vocabulary = Vocabulary(folder, facts.multilingual)
     hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
@@ -43,6 +50,8 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
                 padding_ms=parameters.vad_padding_ms,
             ),
             max_recordings=4 * batch,
+            encoded_at_once=_ENCODED_AT_ONCE.get(kind, batch),
+            patience_s=_STEPS_OF_PATIENCE * parameters.max_step_s,
             only_language="" if facts.multilingual else facts.languages[0],
         ),
     )

@@ -57,7 +57,7 @@ def test_only_the_full_window_says_that_nobody_speaks() -> None:
 
 
 def test_a_short_window_counts_only_where_its_text_is_sure() -> None:
-    unsure = Score(-0.7, 1.2, 0.0)
+    unsure = Score(-0.9, 1.2, 0.0)
     assert not enough(Attempt(0.0, full=False), unsure)
     assert enough(Attempt(0.0, full=True), unsure)
     assert not enough(Attempt(0.0, full=True), LOOP)

@@ -4,6 +4,7 @@ The model is a fake that records its calls. A recording is a run of loud stretch
 letter the fake hears in it.
 """
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,10 @@ class FakeModel:
         """Tokens that follow a letter at its first hearing."""
         self.room = 100
         self.language = "de"
+        self.hold = threading.Event()
+        """It writes nothing until this is set."""
+        self.hold.set()
+        self.aligned_letters: list[list[str]] = []
 
     def encode(self, features: Any, to_cpu: bool = False) -> Encoded:
         values = np.array(features)
@@ -105,10 +110,12 @@ class FakeModel:
 
     def generate(self, features: Encoded, prompts: list[list[int]], **options: Any) -> list[Result]:
         self.generated.append({"prompts": prompts, **options})
+        assert self.hold.wait(60)
         return [self._heard(letter) for letter in features.letters]
 
     def align(self, features: Any, start: list[int], texts: list[list[int]], frames: list[int]) -> list[Any]:
         self.aligned.append(start)
+        self.aligned_letters.append(features.letters)
         return [Alignment(len(text), count) for text, count in zip(texts, frames, strict=True)]
 
     def _heard(self, letter: str) -> Result:
@@ -357,6 +364,31 @@ def test_an_aborted_job_leaves_nothing(folder: Path, steps: int) -> None:
     outputs = bench.run()
     assert {output.job_id for output in outputs} <= {"other"}
     assert bench.engine.capacity().free_sequences == 8
+
+
+def test_a_job_is_let_go_while_the_model_is_at_it(bench: Bench) -> None:
+    """The model cannot be stopped, but it holds up nobody's leaving; what others wait for is kept."""
+    bench.model.hold.clear()
+    bench.add("gone", sound(("a", 4)))
+    bench.add("other", sound(("b", 4)))
+    while not bench.model.generated:
+        assert bench.engine.step() == []
+    assert bench.engine.abort("gone")
+    assert bench.engine.capacity().free_sequences == 7
+    assert bench.engine.step() == []
+    assert bench.engine.stats().batch_items == 0
+    bench.model.hold.set()
+    assert texts(bench.results()) == {"other": "b"}
+    assert not bench.engine.has_work()
+
+
+def test_words_of_some_of_a_batch(bench: Bench) -> None:
+    bench.model.bad["b"] = [-2.0]
+    bench.add("a", sound(("a", 4)), word_timestamps=True)
+    bench.add("b", sound(("b", 4)), word_timestamps=True)
+    results = bench.results()
+    assert [len(results[name].segments[0].words) for name in "ab"] == [1, 1]
+    assert bench.model.aligned_letters == [["a"], ["b"]]
 
 
 def test_jobs_beyond_the_places_wait_and_can_be_given_back(folder: Path) -> None:
