@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from compat.allowed import allowed_values
 from compat.errors import InvalidRequest, missing
 from compat.scan import holds_nul, scan
 
@@ -20,6 +21,7 @@ _AT = re.compile(r" - at (?:`key` in )?`\$(?P<path>[^`]*)`$")
 _FIELD = re.compile(r"Object (?P<fault>contains unknown|missing required) field `(?P<name>.*?)`", re.DOTALL)
 _UNSOUND = re.compile("[\0\ud800-\udfff]")
 _MAX_PARAM = 200
+_CHOICES = ("Invalid enum value", "Invalid value")
 _LOCATE_BYTES = 64 * 1024
 """A broken body up to this size is read a second time to say which parameter broke it."""
 
@@ -39,7 +41,7 @@ def decode_part(raw: bytes, decoder: msgspec.json.Decoder[T], root: str) -> T:
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), root) from None
+        raise _explain(str(error), root, decoder.type) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         path = _joined(root, _locate(raw) or "")
         if path:
@@ -61,11 +63,11 @@ def convert(tree: object, kind: type[T]) -> T:
     try:
         return msgspec.convert(tree, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise _explain(str(error), "") from None
+        raise _explain(str(error), "", kind) from None
 
 
-def _explain(error: str, root: str) -> InvalidRequest:
-    """A decoder's message as a refusal that names the parameter by its dotted path."""
+def _explain(error: str, root: str, kind: Any) -> InvalidRequest:
+    """A decoder's message as a refusal that names the parameter by its dotted path; `kind` was decoded."""
     at = _AT.search(error)
     path = (at["path"] if at else "").removesuffix("[...]").lstrip(".")
     text = error[: at.start()] if at else error
@@ -80,7 +82,14 @@ def _explain(error: str, root: str) -> InvalidRequest:
     if not param:
         return InvalidRequest(f"The request body must be a JSON object: {text}.", None, "invalid_type")
     code = "invalid_type" if ", got " in text else "invalid_value"
+    if text.startswith(_CHOICES) and (values := allowed_values(kind, path)):
+        text += f"; it must be {_listed(values)}"
     return InvalidRequest(f"Invalid '{param}': {text}.", param, code)
+
+
+def _listed(values: list[str]) -> str:
+    names = [f"'{value}'" for value in values]
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _joined(root: str, path: str) -> str:
