@@ -30,8 +30,8 @@ class Message(msgspec.Struct):
 
 
 class Request(msgspec.Struct, rename="camel"):
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] = []  # noqa: RUF012 - msgspec copies it
-    some_colours: dict[str, Colour] = {}  # noqa: RUF012
+    messages: Annotated[list[Message], msgspec.Meta(min_length=1)] = []
+    some_colours: dict[str, Colour] = {}
     effort: Literal["low", "high", 3] | None = None
     later: msgspec.Raw = msgspec.Raw(b"null")
 
