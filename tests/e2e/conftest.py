@@ -13,6 +13,7 @@ from tests.gateway_process import GatewayProcess, wait_for
 CHAT = "smollm2-135m-instruct"
 EMBEDDING = "all-minilm-l6-v2"
 SPEECH = ["hibari", "whisper-base", "whisper-tiny.en"]
+PICTURES = ["shapes-captioner", "shapes-clip"]
 
 
 def starter_config(**sections: Any) -> dict[str, Any]:

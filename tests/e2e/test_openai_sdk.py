@@ -6,7 +6,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI, OpenAI
 
-from tests.e2e.conftest import CHAT, EMBEDDING, SPEECH
+from tests.e2e.conftest import CHAT, EMBEDDING, PICTURES, SPEECH
 
 CAPITAL = "What is the capital of France? Answer in one sentence."
 
@@ -145,7 +145,7 @@ def test_embeddings_come_as_base64_and_as_floats(client: OpenAI) -> None:
 
 
 def test_the_models(client: OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [CHAT, EMBEDDING, *SPEECH]
+    assert [model.id for model in client.models.list()] == [CHAT, EMBEDDING, *SPEECH, *PICTURES]
     model = client.models.retrieve("gpt-4o-mini")
     assert (model.id, model.object) == (CHAT, "model")
     assert isinstance(model.created, int)
