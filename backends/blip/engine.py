@@ -18,8 +18,8 @@ from backends.blip.prepare import BlipItem
 from backends.protocol import CaptionResult, Result
 from backends.tokenizer_file import open_tokenizer
 from backends.torch_model import out_of_memory, read_model, use_threads
-from backends.vision.files import batch_items
-from backends.vision.tensors import pixel_values
+from backends.vision.files import batch_items, seen_at_once
+from backends.vision.tensors import pixel_values, seen
 from config.parameters import BlipParameters
 
 
@@ -39,6 +39,7 @@ class BlipEngine(BatchEngine[BlipItem]):
         self._facts = facts
         self._device = torch.device(device)
         self._num_beams = num_beams
+        self._seen_at_once = seen_at_once(device, facts.vision)
         self.max_batch_items = max_items
         self.max_batch_cost = max_items
 
@@ -74,17 +75,25 @@ class BlipEngine(BatchEngine[BlipItem]):
     def _write(self, items: Sequence[BlipItem]) -> torch.Tensor:
         """Token ids of the captions with what they begin with, filled up behind the token that ends them."""
         pixels = pixel_values([item.pixels for item in items], self._facts.preprocessing, self._device)
-        # Its `generate` takes prompts as its tokenizer writes them, with an end, and drops that.
-        ids = torch.tensor([[*item.ids, self._facts.end] for item in items], device=self._device)
-        written: torch.Tensor = self._model.generate(
-            pixel_values=pixels.to(self._model.dtype),
+        states = seen(self._look, pixels.to(self._model.dtype), self._seen_at_once)
+        ids = torch.tensor([item.ids for item in items], device=self._device)
+        # As the whole model's `generate` does it, which would encode all pictures together.
+        written: torch.Tensor = self._model.text_decoder.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
+            encoder_hidden_states=states,
+            encoder_attention_mask=torch.ones(states.shape[:-1], dtype=torch.long, device=self._device),
+            eos_token_id=self._facts.end,
+            pad_token_id=self._facts.pad,
             max_new_tokens=items[0].max_tokens,
             num_beams=self._num_beams,
             do_sample=False,
         )
         return written
+
+    def _look(self, pixels: torch.Tensor) -> torch.Tensor:
+        states: torch.Tensor = self._model.vision_model(pixel_values=pixels).last_hidden_state
+        return states
 
     def _result(self, written: list[int], item: BlipItem) -> CaptionResult:
         ended = self._facts.end in written

@@ -19,6 +19,7 @@ class _TextConfig(Struct):
     max_position_embeddings: int = 512
     bos_token_id: int = 30522
     sep_token_id: int = 102
+    pad_token_id: int | None = 0
 
 
 class _Config(Struct):
@@ -36,6 +37,7 @@ class BlipFacts(Struct, frozen=True):
     """Token that begins every caption."""
     end: int
     """Token that ends it."""
+    pad: int
     vision: VisionConfig
     preprocessing: Preprocessing
 
@@ -55,6 +57,7 @@ def read_facts(folder: Path, parameters: BlipParameters) -> BlipFacts:
         text.max_position_embeddings,
         text.bos_token_id,
         text.sep_token_id,
+        text.pad_token_id or 0,
         config.vision_config,
         read_preprocessing(folder, config.vision_config.image_size),
     )

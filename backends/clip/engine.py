@@ -16,8 +16,8 @@ from backends.clip.files import ClipFacts
 from backends.clip.prepare import ClipItem
 from backends.protocol import ClassifyResult, EmbeddingResult, Result
 from backends.torch_model import NotFinite, out_of_memory, read_model, use_threads
-from backends.vision.files import batch_items
-from backends.vision.tensors import pixel_values
+from backends.vision.files import batch_items, seen_at_once
+from backends.vision.tensors import pixel_values, seen
 from config.parameters import ClipParameters
 
 _KEPT_LABELS = 4096
@@ -33,6 +33,7 @@ class ClipEngine(BatchEngine[ClipItem]):
         self._device = torch.device(device)
         self._normalize = normalize
         self._max_texts = max_texts
+        self._seen_at_once = seen_at_once(device, facts.vision)
         self._labels: dict[Ids, torch.Tensor] = {}
         self._picture_cost = max(1, max_texts * facts.positions // max_pictures)
         self.max_batch_items = max_texts
@@ -86,6 +87,9 @@ class ClipEngine(BatchEngine[ClipItem]):
         if not pixels:
             return []
         values = pixel_values(pixels, self._facts.preprocessing, self._device).to(self._model.dtype)
+        return seen(self._look, values, self._seen_at_once)
+
+    def _look(self, values: torch.Tensor) -> torch.Tensor:
         states = self._model.vision_model(pixel_values=values).pooler_output
         vectors: torch.Tensor = self._model.visual_projection(states).float()
         return vectors

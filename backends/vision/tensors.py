@@ -1,6 +1,6 @@
-"""Pixels as the numbers that a network takes. Imports torch: for engines only."""
+"""Pixels as the numbers that a network takes, and through it. Imports torch: for engines only."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,3 +15,8 @@ def pixel_values(pixels: Sequence[bytes], how: Preprocessing, device: torch.devi
     mean = torch.tensor(how.mean, device=device).view(1, CHANNELS, 1, 1)
     std = torch.tensor(how.std, device=device).view(1, CHANNELS, 1, 1)
     return (values - mean) / std
+
+
+def seen(look: Callable[[torch.Tensor], torch.Tensor], values: torch.Tensor, at_once: int) -> torch.Tensor:
+    """What `look` makes of [pictures, channels, height, width], so many pictures at a time."""
+    return torch.cat([look(part) for part in values.split(at_once)])

@@ -40,6 +40,7 @@ from backends.protocol import (
     Result,
     Text,
 )
+from backends.vision import files
 from backends.vision.preprocessing import fit, read_preprocessing
 from config.schema import ModelSpec, Task
 from tests.vision_checkpoints import write_blip, write_clip
@@ -168,6 +169,18 @@ def test_captions_of_many_requests_are_what_they_are_alone(blip: BlipBackend, ca
     together = run(runner, len(asked) * len(PICTURES))
     assert [together[f"job-{n}", i] for n in range(len(asked)) for i in range(len(PICTURES))] == alone
     assert {result.completion_tokens for result in alone[-len(PICTURES) :]} <= {0, 1, 2, 3}
+
+
+def test_pictures_that_fill_the_encoder_go_through_it_one_by_one(
+    blip: BlipBackend, captioner: BlipEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = caption(blip, captioner, CaptionParameters())
+    monkeypatch.setattr(files, "_CPU_TOKENS", 1)
+    engine = blip.load("cpu")
+    seen: list[int] = []
+    engine._model.vision_model.register_forward_hook(lambda _, __, output: seen.append(len(output[0])))
+    assert caption(blip, engine, CaptionParameters()) == together
+    assert seen == [1] * len(PICTURES)
 
 
 def test_jobs_share_a_call(blip: BlipBackend, captioner: BlipEngine) -> None:
