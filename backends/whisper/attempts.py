@@ -16,6 +16,9 @@ AVERAGE_LOGPROB = -1.0
 """Below it the model does not believe in its text."""
 SURE_LOGPROB = -0.8
 """Below it what was heard in a short window does not count: the full window gives other texts there."""
+SURE_COMPRESSION_RATIO = 1.8
+"""Above it a short window has most likely made the model write a sentence twice. Measured: what fills 20 s
+stays below 1.6, a sentence that was said once and written twice has 2.2."""
 NO_SPEECH = 0.6
 """Above it, and with a text that the model does not believe in, nobody was speaking. Alone it says little:
 it is 0.9 of clear speech that repeats its sentences."""
@@ -41,6 +44,11 @@ class Score(Struct, frozen=True):
         return self.compression_ratio > COMPRESSION_RATIO
 
     @property
+    def sure(self) -> bool:
+        likely = self.average_logprob >= SURE_LOGPROB and not self.silent
+        return likely and self.compression_ratio <= SURE_COMPRESSION_RATIO
+
+    @property
     def good(self) -> bool:
         return self.silent or not (self.repeats or self.average_logprob < AVERAGE_LOGPROB)
 
@@ -57,9 +65,8 @@ def attempts(temperature: float | None, ladder: Sequence[float], short: bool) ->
 
 def enough(attempt: Attempt, score: Score) -> bool:
     """True where no further hearing is needed. Of a short window only a text that the model is sure of
-    counts; that nobody speaks, or something unlikely, only the full window can say."""
-    sure = score.average_logprob >= SURE_LOGPROB and not score.silent
-    return score.good and (attempt.full or sure)
+    counts; that nobody speaks, or something unlikely or said twice, only the full window can say."""
+    return score.good and (attempt.full or score.sure)
 
 
 def best(scores: Sequence[Score]) -> int:

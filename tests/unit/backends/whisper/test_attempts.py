@@ -63,6 +63,15 @@ def test_a_short_window_counts_only_where_its_text_is_sure() -> None:
     assert not enough(Attempt(0.0, full=True), LOOP)
 
 
+def test_a_short_window_does_not_count_where_it_says_its_sentence_twice() -> None:
+    sentence = "Welcome to a series of videos where we are going to tackle every single team in the league. "
+    twice = Score(-0.2, compression_ratio(2 * sentence), 0.1)
+    assert compression_ratio(sentence) < 1.5
+    assert twice.good  # as far as Whisper's own bound goes
+    assert not enough(Attempt(0.0, full=False), twice)
+    assert enough(Attempt(0.0, full=True), twice)
+
+
 def test_repetition_compresses() -> None:
     assert compression_ratio("the quick brown fox jumps over a lazy dog") < 1.5
     assert compression_ratio("again and again and " * 20) > 2.4
