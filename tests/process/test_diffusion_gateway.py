@@ -11,37 +11,16 @@ import numpy.typing as npt
 import pytest
 from openai import BadRequestError, OpenAI
 
-from tests.diffusion_checkpoint import write_sdxl
 from tests.drawn import HOLE, MASK, PICTURE, encoded, opened
 from tests.gateway_process import GatewayProcess
-
-# Of diffusers, which does not know NumPy's newest manners.
-pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 Pixels = npt.NDArray[np.int16]
 SAME = 2
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("gateway")
-    painter = {
-        "name": "painter",
-        "backend": "diffusion",
-        "tasks": ["paint", "edit"],
-        "source": str(write_sdxl(folder / "model")),
-        "preload": True,
-        "parameters": {"steps": 3, "guidance": 2, "n_threads": 1},
-    }
-    config: dict[str, Any] = {"models": [painter], "paths": {"spool_dir": str(folder / "spool")}}
-    with GatewayProcess.serving(config, folder) as process:
-        yield process.wait_until_ready()
-    assert list((folder / "spool").iterdir()) == []
-
-
 @pytest.fixture
-def sdk(gateway: GatewayProcess) -> Iterator[OpenAI]:
-    with OpenAI(base_url=f"{gateway.base_url}/v1", api_key="none", max_retries=0) as client:
+def sdk(pictures_gateway: GatewayProcess) -> Iterator[OpenAI]:
+    with OpenAI(base_url=f"{pictures_gateway.base_url}/v1", api_key="none", max_retries=0) as client:
         yield client
 
 
@@ -51,12 +30,12 @@ def pixels(b64: str | None) -> Pixels:
 
 
 def paint(sdk: OpenAI, seed: int, prompt: str = "a cat", **more: Any) -> Pixels:
-    answer = sdk.images.generate(model="painter", prompt=prompt, extra_body={"seed": seed, **more})
+    answer = sdk.images.generate(model="diffusion", prompt=prompt, extra_body={"seed": seed, **more})
     return pixels((answer.data or [])[0].b64_json)
 
 
 def test_what_the_model_says_of_itself(sdk: OpenAI) -> None:
-    told: Any = sdk.models.retrieve("painter").model_dump()["capabilities"]
+    told: Any = sdk.models.retrieve("diffusion").model_dump()["capabilities"]
     assert told["tasks"] == ["paint", "edit"]
     assert told["sizes"][:2] == ["64x64", "72x56"]
     assert {"seed", "negative_prompt", "strength", "partial_images"} <= set(told["parameters"])
@@ -69,16 +48,20 @@ def test_pictures_of_many_clients_are_those_of_one(sdk: OpenAI) -> None:
     for number, made in enumerate(together):
         assert np.abs(made - alone[number % 4]).max() <= SAME
     many = sdk.images.generate(
-        model="painter", prompt="a cat", n=2, extra_body={"seed": 1, "steps": 1}, size="64x64"
+        model="diffusion", prompt="a cat", n=2, extra_body={"seed": 1, "steps": 1}, size="64x64"
     )
     first, second = (pixels(one.b64_json) for one in many.data or [])
     assert np.abs(first - alone[0]).max() <= SAME < np.abs(second - alone[0]).max()
 
 
-def test_edits_and_variations(gateway: GatewayProcess, sdk: OpenAI) -> None:
+def test_edits_and_variations(pictures_gateway: GatewayProcess, sdk: OpenAI) -> None:
     def edit(**more: Any) -> Pixels:
         answer = sdk.images.edit(
-            model="painter", image=("a.png", encoded(PICTURE)), prompt="a dog", extra_body={"seed": 4}, **more
+            model="diffusion",
+            image=("a.png", encoded(PICTURE)),
+            prompt="a dog",
+            extra_body={"seed": 4},
+            **more,
         )
         return pixels((answer.data or [])[0].b64_json)
 
@@ -88,8 +71,8 @@ def test_edits_and_variations(gateway: GatewayProcess, sdk: OpenAI) -> None:
     assert np.abs(masked[HOLE] - original[HOLE]).max() > SAME
     assert np.abs(whole[~HOLE] - original[~HOLE]).max() > SAME
     varied = httpx.post(  # the SDK warns of its own method for it
-        f"{gateway.base_url}/v1/images/variations",
-        data={"model": "painter", "size": "64x64"},
+        f"{pictures_gateway.base_url}/v1/images/variations",
+        data={"model": "diffusion", "size": "64x64"},
         files={"image": encoded(PICTURE)},
         timeout=60,
     )
@@ -99,7 +82,7 @@ def test_edits_and_variations(gateway: GatewayProcess, sdk: OpenAI) -> None:
 def test_previews_on_the_way(sdk: OpenAI) -> None:
     events = list(
         sdk.images.generate(
-            model="painter",
+            model="diffusion",
             prompt="a cat",
             stream=True,
             partial_images=2,
@@ -129,7 +112,7 @@ def test_what_cannot_be_honoured_is_a_400(sdk: OpenAI, param: str, asked: dict[s
     with pytest.raises(BadRequestError) as caught:
         sdk.post(
             "/images/generations",
-            body={"model": "painter", "prompt": "a cat"} | asked,
+            body={"model": "diffusion", "prompt": "a cat"} | asked,
             cast_to=httpx.Response,
         )
     assert caught.value.param == param
@@ -138,25 +121,27 @@ def test_what_cannot_be_honoured_is_a_400(sdk: OpenAI, param: str, asked: dict[s
 def test_hostile_pictures_are_a_400(sdk: OpenAI) -> None:
     for data in (b"GIF89a" + bytes(50), encoded(PICTURE)[:300], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         with pytest.raises(BadRequestError) as caught:
-            sdk.images.edit(model="painter", image=("a.png", data), prompt="a dog")
+            sdk.images.edit(model="diffusion", image=("a.png", data), prompt="a dog")
         assert (caught.value.param, caught.value.code) == ("image", "invalid_image")
 
 
-def test_a_client_that_leaves_frees_its_place(gateway: GatewayProcess, sdk: OpenAI) -> None:
-    before = _metric(gateway, "llm_cortex_denoise_steps_total")
-    body = {"model": "painter", "prompt": "a cat", "stream": True, "progress": True, "steps": 100}
-    with httpx.stream("POST", f"{gateway.base_url}/v1/images/generations", json=body, timeout=60) as answer:
+def test_a_client_that_leaves_frees_its_place(pictures_gateway: GatewayProcess, sdk: OpenAI) -> None:
+    before = _metric(pictures_gateway, "llm_cortex_denoise_steps_total")
+    body = {"model": "diffusion", "prompt": "a cat", "stream": True, "progress": True, "steps": 100}
+    with httpx.stream(
+        "POST", f"{pictures_gateway.base_url}/v1/images/generations", json=body, timeout=60
+    ) as answer:
         next(line for line in answer.iter_lines() if line.startswith("data: "))
     deadline = time.monotonic() + 30
-    while _metric(gateway, "llm_cortex_num_requests_running") > 0:
+    while _metric(pictures_gateway, "llm_cortex_num_requests_running") > 0:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert 1 <= _metric(gateway, "llm_cortex_denoise_steps_total") - before < 100
+    assert 1 <= _metric(pictures_gateway, "llm_cortex_denoise_steps_total") - before < 100
     assert paint(sdk, 1).shape == (64, 64, 3)
 
 
 def _metric(gateway: GatewayProcess, name: str) -> float:
     for line in httpx.get(f"{gateway.base_url}/metrics").text.splitlines():
-        if line.startswith(f"{name}{{"):
+        if line.startswith(f"{name}{{") and '"diffusion"' in line:
             return float(line.rpartition(" ")[2])
     raise AssertionError(f"no {name}")

@@ -15,51 +15,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.diffusion_checkpoint import write_sdxl
 from tests.drawn import opened
 from tests.gateway_process import GatewayProcess
 from tests.photographs import photographs, scans
-from tests.vision_checkpoints import write_blip, write_clip
-
-# Of diffusers, which does not know NumPy's newest manners.
-pytestmark = pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")
 
 PHOTOGRAPHS = photographs()
 LABELS = ["a cat", "a cup of coffee", "a rocket"]
+QUICK = {"steps": "2", "guidance": "0"}
 WIDEST = 80 / 48
 """Of the shapes that the small painter paints."""
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("gateway")
-    models = [
-        _model("blip", ["caption"], str(write_blip(folder / "blip")), max_tokens=6),
-        _model("clip", ["classify", "embed"], str(write_clip(folder / "clip"))),
-        _model("diffusion", ["paint", "edit"], str(write_sdxl(folder / "sdxl")), steps=2, guidance=0),
-    ]
-    config: dict[str, Any] = {"models": models, "paths": {"spool_dir": str(folder / "spool")}}
-    with GatewayProcess.serving(config, folder) as process:
-        yield process.wait_until_ready()
-    assert list((folder / "spool").iterdir()) == []
-
-
-def _model(backend: str, tasks: list[str], source: str, **parameters: Any) -> dict[str, Any]:
-    parameters = {"n_threads": 1} | parameters
-    return {
-        "name": backend,
-        "backend": backend,
-        "tasks": tasks,
-        "source": source,
-        # Libraries of three workers at once take long to read: the painter's wait for the first who asks it.
-        "preload": backend != "diffusion",
-        "parameters": parameters,
-    }
-
-
 @pytest.fixture
-def client(gateway: GatewayProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.base_url, timeout=120) as client:
+def client(pictures_gateway: GatewayProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=pictures_gateway.base_url, timeout=120) as client:
         yield client
 
 
@@ -102,12 +71,12 @@ def embed(client: httpx.Client, data: bytes) -> httpx.Response:
 
 
 def edit(client: httpx.Client, data: bytes) -> httpx.Response:
-    form = {"model": "diffusion", "prompt": "a boat", "seed": "1"}
+    form = {"model": "diffusion", "prompt": "a boat", "seed": "1", **QUICK}
     return client.post("/v1/images/edits", data=form, files={"image": data})
 
 
 def vary(client: httpx.Client, data: bytes) -> httpx.Response:
-    return client.post("/v1/images/variations", data={"model": "diffusion"}, files={"image": data})
+    return client.post("/v1/images/variations", data={"model": "diffusion", **QUICK}, files={"image": data})
 
 
 Way = Callable[[httpx.Client, bytes], httpx.Response]

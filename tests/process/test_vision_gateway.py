@@ -14,7 +14,6 @@ from openai import OpenAI
 from PIL import Image
 
 from tests.gateway_process import GatewayProcess
-from tests.vision_checkpoints import write_blip, write_clip
 
 
 def encoded(form: str, image: Image.Image, **options: Any) -> bytes:
@@ -55,38 +54,9 @@ def data_url(data: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    folder = tmp_path_factory.mktemp("gateway")
-    blip, clip = write_blip(folder / "blip"), write_clip(folder / "clip")
-    models = [
-        {
-            "name": "captioner",
-            "aliases": ["blip"],
-            "backend": "blip",
-            "tasks": ["caption"],
-            "source": str(blip),
-            "preload": True,
-            "parameters": {"max_tokens": 10, "n_threads": 1},
-        },
-        {
-            "name": "clip",
-            "backend": "clip",
-            "tasks": ["classify", "embed"],
-            "source": str(clip),
-            "preload": True,
-            "parameters": {"n_threads": 1},
-        },
-    ]
-    config: dict[str, Any] = {"models": models, "paths": {"spool_dir": str(folder / "spool")}}
-    with GatewayProcess.serving(config, folder) as process:
-        yield process.wait_until_ready()
-    assert list((folder / "spool").iterdir()) == []
-
-
 @pytest.fixture
-def client(gateway: GatewayProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.base_url, timeout=60) as client:
+def client(pictures_gateway: GatewayProcess) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=pictures_gateway.base_url, timeout=60) as client:
         yield client
 
 
@@ -106,12 +76,12 @@ def test_captions_of_many_clients_are_those_of_one(client: httpx.Client) -> None
     assert together["usage"]["prompt_tokens"] == 2 * len(PICTURES)
 
 
-def test_chat_and_the_form_say_the_same(gateway: GatewayProcess, client: httpx.Client) -> None:
+def test_chat_and_the_form_say_the_same(pictures_gateway: GatewayProcess, client: httpx.Client) -> None:
     form = client.post("/api/v1/vision/caption", files={"file": PICTURES[3]}).json()["data"][0]["caption"]
     messages: Any = [
         {"role": "user", "content": [{"type": "image_url", "image_url": {"url": data_url(PICTURES[3])}}]}
     ]
-    with OpenAI(base_url=f"{gateway.base_url}/v1", api_key="none", max_retries=0) as sdk:
+    with OpenAI(base_url=f"{pictures_gateway.base_url}/v1", api_key="none", max_retries=0) as sdk:
         answer = sdk.chat.completions.create(model="blip", messages=messages)
         assert answer.choices[0].message.content == form
         stream = sdk.chat.completions.create(model="blip", messages=messages, stream=True)
