@@ -285,6 +285,9 @@ class WhisperParameters(Settings, frozen=True, kw_only=True):
     """Numbers that the model computes in; auto: int8 on the CPU, float16 on a GPU."""
     n_threads: Positive | Literal["auto"] = "auto"
     """Threads for computing on the CPU; auto: this process's cores."""
+    n_workers: Positive | Literal["auto"] = "auto"
+    """Calls of the model at once on the CPU, which divide `n_threads` among them: more hear many windows
+    faster, fewer a single long one; auto: 2 where there are as many threads."""
     beam_size: Annotated[int, Meta(ge=1, le=16)] = 5
     """Transcripts weighed against each other; 1 is greedy, faster and a little less exact."""
     best_of: Annotated[int, Meta(ge=1, le=16)] = 1

@@ -50,7 +50,7 @@ class Call:
         if self.heard:
             self.heard = [self.heard[place] for place in wanted]
             self.rows = [self.rows[place] for place in wanted]
-        elif self._at_once > 1 and wanted:
+        elif self._encoded > len(self._parts) and wanted:
             return
         else:
             self._parts = [self._parts[place] for place in wanted if place < self._encoded]
@@ -63,7 +63,7 @@ class Call:
         """The next windows."""
         began_at = time.monotonic()
         some = self._requests[self._encoded :][: self._at_once]
-        self._parts.append(hearing.encode(some, self.key.frames))
+        self._parts += hearing.encode(some, self.key.frames)
         self._encoded += len(some)
         self.encode_s += time.monotonic() - began_at
 

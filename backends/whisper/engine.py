@@ -144,7 +144,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
         frames = window_frames(len(sound), self._settings.margin_s, self._settings.least_window_s)
         for _ in range(2):  # only the second tells how fast it is
             began_at = time.monotonic()
-            encoded = self._ears.hearing.encode([request], frames)
+            (encoded,) = self._ears.hearing.encode([request], frames)
             self._ears.hearing.write(encoded, [request], frames, 0.0, logprobs=False)
         self._budget.begin(frames, time.monotonic() - began_at)
         self._ears.voice_activity().feed(np.zeros(SAMPLE_RATE, np.int16))

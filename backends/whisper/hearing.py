@@ -1,9 +1,16 @@
-"""The model itself: sound of several windows in, what it wrote about each out. One batched call at a time.
+"""The model itself: sound of several windows in, what it wrote about each out.
+
+On a GPU that is one batched call. On a processor it is as many calls as the model has workers, each with its
+share of the windows: a call gains little from rows and less from threads. whisper-base on two cores writes
+eight windows of 5 s in 1.3 s by one call with two threads, in 0.8 s by two calls with one thread each; one of
+them takes 0.8 and 0.5 s from end to end.
 
 Owns every use of ctranslate2. Must not know jobs, recordings or what is tried next.
 """
 
+import itertools
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import ctranslate2
@@ -63,13 +70,31 @@ class Model(Protocol):
 class Hearing:
     """Encoded windows: heard once, asked about as often as needed."""
 
-    def __init__(self, model: Model, vocabulary: Vocabulary, decoding: Decoding) -> None:
+    def __init__(
+        self,
+        model: Model,
+        vocabulary: Vocabulary,
+        decoding: Decoding,
+        *,
+        workers: int = 1,
+        batched: bool = False,
+    ) -> None:
+        """`workers`: calls that the model takes at once. `batched`: windows are encoded in one call."""
         self._model = model
         self._vocabulary = vocabulary
         self._decoding = decoding
+        self._workers = workers
+        self._batched = batched
+        self._threads = ThreadPoolExecutor(workers, "whisper-call")
 
-    def encode(self, requests: Sequence[Request], frames: int) -> Any:
-        """The encoder's output for windows of so many frames; shorter sound is filled up."""
+    def encode(self, requests: Sequence[Request], frames: int) -> list[Any]:
+        """The encoder's outputs for windows of so many frames, which `joined` makes one; shorter sound is
+        filled up."""
+        if self._batched:
+            return [self._encode(requests, frames)]
+        return list(self._threads.map(lambda request: self._encode([request], frames), requests))
+
+    def _encode(self, requests: Sequence[Request], frames: int) -> Any:
         bands = requests[0].features.shape[0]
         batch = np.zeros((len(requests), bands, frames), np.float32)
         for row, request in zip(batch, requests, strict=True):
@@ -86,6 +111,18 @@ class Hearing:
         self, encoded: Any, requests: Sequence[Request], frames: int, temperature: float, logprobs: bool
     ) -> list[Heard]:
         """What was said in each window. Prompts must be of one length."""
+
+        def share(rows: range) -> list[Heard]:
+            some = [requests[row] for row in rows]
+            return self._write(take(encoded, rows), some, frames, temperature, logprobs)
+
+        return [
+            heard for part in self._threads.map(share, shares(len(requests), self._workers)) for heard in part
+        ]
+
+    def _write(
+        self, encoded: Any, requests: Sequence[Request], frames: int, temperature: float, logprobs: bool
+    ) -> list[Heard]:
         unknown = [not request.language for request in requests]
         found = self.languages(encoded) if any(unknown) else [("", 1.0)] * len(requests)
         languages = [
@@ -149,6 +186,13 @@ def _logprobs(logits: Sequence[Any], tokens: Sequence[int]) -> list[float]:
         highest = row.max()
         result.append(float(row[token] - highest - np.log(np.exp(row - highest).sum())))
     return result
+
+
+def shares(rows: int, workers: int) -> list[range]:
+    """The rows divided among so many workers, none without any."""
+    workers = min(rows, workers)
+    bounds = [rows * number // workers for number in range(workers + 1)]
+    return [range(first, end) for first, end in itertools.pairwise(bounds)]
 
 
 def joined(parts: Sequence[Any]) -> Any:

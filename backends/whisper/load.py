@@ -22,20 +22,23 @@ from backends.whisper.windows import StepBudget
 from config.parameters import WhisperParameters
 
 _BATCH = {"cpu": 8, "cuda": 24}
-_ENCODED_AT_ONCE = {"cpu": 1}
-"""A processor encodes windows no faster together, and the buffers of many cost more than they save."""
+_MOST_WORKERS = 2
 _STEPS_OF_PATIENCE = 4
 """A part of a call that takes so many times `max_step_s` may have hung."""
 
 
 def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, device: str) -> LiveWhisper:
     """Raises ValueError for files that are no usable model, OutOfMemory where they do not fit."""
-    kind, _, number = device.partition(":")
+    kind = device.partition(":")[0]
     if kind == "cpu":
         keep_freed_memory()
-    model = _open(folder, parameters, kind, int(number or 0))
+    workers, threads = _workers(parameters, kind)
+    model = _open(folder, parameters, device, workers, threads)
     vocabulary = Vocabulary(folder, facts.multilingual)
-    hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
+    # A processor encodes windows no faster together, and the buffers of many cost more than they save.
+    batched = kind != "cpu"
+    decoding = Decoding(parameters.beam_size, parameters.best_of)
+    hearing = Hearing(model.model, vocabulary, decoding, workers=workers, batched=batched)
     batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
     engine = WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
@@ -50,7 +53,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
                 padding_ms=parameters.vad_padding_ms,
             ),
             max_recordings=4 * batch,
-            encoded_at_once=_ENCODED_AT_ONCE.get(kind, batch),
+            encoded_at_once=batch if batched else workers,
             patience_s=_STEPS_OF_PATIENCE * parameters.max_step_s,
             only_language="" if facts.multilingual else facts.languages[0],
         ),
@@ -58,11 +61,24 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     return LiveWhisper(engine, vocabulary.prompt, VoiceActivityModel)
 
 
-def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -> WhisperModel:
+def _workers(parameters: WhisperParameters, kind: str) -> tuple[int, int]:
+    """Calls of the model at once, and the threads of each."""
+    threads = own_cores() if parameters.n_threads == "auto" else parameters.n_threads
+    if kind != "cpu":
+        return 1, threads
+    workers = _MOST_WORKERS if parameters.n_workers == "auto" else parameters.n_workers
+    workers = min(workers, threads)
+    return workers, threads // workers
+
+
+def _open(
+    folder: Path, parameters: WhisperParameters, device: str, workers: int, threads: int
+) -> WhisperModel:
+    kind, _, number = device.partition(":")
     compute_type = parameters.compute_type
     if compute_type == "auto":
         compute_type = "float16" if kind == "cuda" else "int8"
-    supported = ctranslate2.get_supported_compute_types(kind, number)
+    supported = ctranslate2.get_supported_compute_types(kind, int(number or 0))
     if compute_type not in supported:
         known = ", ".join(sorted(supported))
         raise ValueError(f"compute_type {compute_type}: this device computes in {known}")
@@ -70,10 +86,10 @@ def _open(folder: Path, parameters: WhisperParameters, kind: str, number: int) -
         return WhisperModel(
             str(folder),
             device=kind,
-            device_index=number,
+            device_index=int(number or 0),
             compute_type=compute_type,
-            cpu_threads=own_cores() if parameters.n_threads == "auto" else parameters.n_threads,
-            num_workers=1,
+            cpu_threads=threads,
+            num_workers=workers,
             local_files_only=True,
         )
     except RuntimeError as error:

@@ -21,15 +21,19 @@ KEY = Key(500, 0, 0.0, detect=False, logprobs=False)
 
 
 class Recorder:
-    """Hears in each window the number that its features are."""
+    """Hears in each window the number that its features are. `each`: encodes them one by one."""
 
-    def __init__(self) -> None:
+    def __init__(self, each: bool) -> None:
         self.encoded: list[int] = []
+        self._each = each
 
-    def encode(self, requests: Sequence[Request], frames: int) -> Any:
+    def encode(self, requests: Sequence[Request], frames: int) -> list[Any]:
         self.encoded.append(len(requests))
         rows = np.array([[[request.features[0, 0]]] for request in requests], np.float32)
-        return ctranslate2.StorageView.from_array(rows)
+        return [
+            ctranslate2.StorageView.from_array(part)
+            for part in np.split(rows, len(rows) if self._each else 1)
+        ]
 
     def write(self, encoded: Any, requests: Sequence[Request], *options: object) -> list[Heard]:
         numbers = np.asarray(encoded)[:, 0, 0]
@@ -49,9 +53,9 @@ def call(count: int, at_once: int) -> tuple[Call, list[Window]]:
     return Call(windows, requests, KEY, at_once), windows
 
 
-def run(one: Call, unwanted: Sequence[Window] = (), after: int = 99) -> Recorder:
+def run(one: Call, unwanted: Sequence[Window] = (), after: int = 99, *, each: bool = False) -> Recorder:
     """To its end; nobody waits for some of it any more after so many parts."""
-    recorder = Recorder()
+    recorder = Recorder(each)
     hearing = cast("Hearing", recorder)
     gone: list[Window] = []
     for part in itertools.count(1):
@@ -72,15 +76,28 @@ def test_windows_are_encoded_so_many_at_once(at_once: int, calls: list[int]) -> 
     assert one.rows == [0, 1, 2]
 
 
-@pytest.mark.parametrize("at_once", [1, 8])
+@pytest.mark.parametrize(("at_once", "each"), [(1, False), (2, True), (8, False)])
 @pytest.mark.parametrize("after", [1, 2, 3, 4])
-def test_what_nobody_waits_for_is_left_out_wherever_the_call_is(at_once: int, after: int) -> None:
+def test_what_nobody_waits_for_is_left_out_wherever_the_call_is(at_once: int, each: bool, after: int) -> None:
     one, windows = call(3, at_once)
-    run(one, [windows[1]], after)
-    wanted = [0, 2] if at_once == 1 or after <= 2 else [0, 1, 2]
+    run(one, [windows[1]], after, each=each)
+    parts = 1 + -(-3 // at_once)
+    wanted = [0, 2] if after <= parts else [0, 1, 2]
     assert [heard.tokens for heard in one.heard] == [[number] for number in wanted]
     assert one.windows == [windows[number] for number in wanted]
     assert [int(np.asarray(one.output)[row, 0, 0]) for row in one.rows] == wanted
+
+
+def test_windows_of_one_encoder_call_stay_together_until_they_are_written() -> None:
+    """Taking one out would copy the others."""
+    one, windows = call(3, 8)
+    hearing = cast("Hearing", Recorder(each=False))
+    one.encode(hearing)
+    one.keep(lambda each: each is not windows[1])
+    assert len(one.windows) == 3
+    one.write(hearing)
+    one.keep(lambda each: each is not windows[1])
+    assert [heard.tokens for heard in one.heard] == [[0], [2]]
 
 
 def test_nothing_more_is_encoded_of_a_call_that_nobody_waits_for() -> None:

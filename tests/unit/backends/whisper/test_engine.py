@@ -135,8 +135,9 @@ class Bench:
         self.vocabulary = vocabulary
         self.model = FakeModel(vocabulary)
         self.announced: list[str] = []
+        hearing = Hearing(self.model, vocabulary, Decoding(5, 3), batched=True)
         self.engine = WhisperEngine(
-            Ears(Hearing(self.model, vocabulary, Decoding(5, 3)), vocabulary, _features, Loudness),
+            Ears(hearing, vocabulary, _features, Loudness),
             StepBudget(1e9, most_rows),
             EngineSettings(1.0, 5.0, [0.0, 0.4, 0.8], SpeechSettings(), most_recordings, only_language),
         )
