@@ -9,10 +9,9 @@ and its place is free, whatever the model is still computing.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
-from backends.whisper.hearing import Heard, Hearing, Request, joined
+from backends.whisper.hearing import Heard, Hearing, Request, Sound, together
 from backends.whisper.transcript import Window
 from backends.whisper.windows import Key
 
@@ -21,78 +20,89 @@ _MOMENT_S = 0.05
 
 
 class Call:
+    """What the encoder gives stays with the windows: they may be asked about again."""
+
     def __init__(
         self, windows: Sequence[Window], requests: Sequence[Request], key: Key, encoded_at_once: int
     ) -> None:
         self.windows = list(windows)
-        self.rows = list(range(len(windows)))
-        """Of the windows, in `output`."""
         self.key = key
+        self.languages: list[tuple[str, float]] = []
+        """Of each window, where they are what the call is for, and how likely."""
         self.heard: list[Heard] = []
-        """Of each window, once the call has ended."""
-        self.output: Any = None
-        """The encoder's."""
+        """In each window, once the call has ended."""
         self.began_at = time.monotonic()
         self.encode_s = 0.0
         self._requests = list(requests)
         self._at_once = encoded_at_once
-        self._parts: list[Any] = []
-        self._encoded = 0
 
     @property
-    def encoded(self) -> bool:
-        """All of it: it can be written."""
-        return self._encoded == len(self.windows)
+    def has_ended(self) -> bool:
+        return bool(self.heard or self.languages)
 
     def keep(self, is_wanted: Callable[[Window], bool]) -> None:
-        """Leave out what nobody waits for, where that needs no copy of what the encoder gave."""
+        """Leave out what nobody waits for."""
         wanted = [place for place, window in enumerate(self.windows) if is_wanted(window)]
-        if self.heard:
-            self.heard = [self.heard[place] for place in wanted]
-            self.rows = [self.rows[place] for place in wanted]
-        elif self._encoded > len(self._parts) and wanted:
-            return
-        else:
-            self._parts = [self._parts[place] for place in wanted if place < self._encoded]
-            self._encoded = len(self._parts)
-            self._requests = [self._requests[place] for place in wanted]
-            self.rows = list(range(len(wanted)))
         self.windows = [self.windows[place] for place in wanted]
+        self._requests = [self._requests[place] for place in wanted]
+        self.heard = [self.heard[place] for place in wanted if self.heard]
+        self.languages = [self.languages[place] for place in wanted if self.languages]
 
-    def encode(self, hearing: Hearing) -> None:
-        """The next windows."""
-        began_at = time.monotonic()
-        some = self._requests[self._encoded :][: self._at_once]
-        self._parts += hearing.encode(some, self.key.frames)
-        self._encoded += len(some)
-        self.encode_s += time.monotonic() - began_at
-
-    def write(self, hearing: Hearing) -> None:
-        self.output = joined(self._parts)
+    def part(self, hearing: Hearing) -> None:
+        """The next part: some windows encoded, or what the call is for."""
+        silent = [place for place, window in enumerate(self.windows) if not self._is_encoded(window)]
+        if silent:
+            self._encode(hearing, silent[: self._at_once])
+            return
+        encoded = together([window.sound for window in self.windows if window.sound])
         key = self.key
-        self.heard = hearing.write(self.output, self._requests, key.frames, key.temperature, key.logprobs)
+        if key.detect:
+            self.languages = hearing.languages(encoded)
+        else:
+            self.heard = hearing.write(encoded, self._requests, key.frames, key.temperature, key.logprobs)
+
+    def _is_encoded(self, window: Window) -> bool:
+        return window.sound is not None and window.sound.frames == self.key.frames
+
+    def _encode(self, hearing: Hearing, places: Sequence[int]) -> None:
+        began_at = time.monotonic()
+        output = hearing.encode([self._requests[place] for place in places], self.key.frames)
+        for row, place in enumerate(places):
+            self.windows[place].sound = Sound(output, row, self.key.frames)
+        self.encode_s += time.monotonic() - began_at
 
 
 class Beside:
-    """Runs one thing at a time beside the loop."""
+    """Runs a few calls beside the loop, each part by part."""
 
-    def __init__(self, patience_s: float) -> None:
+    def __init__(self, most: int, patience_s: float) -> None:
         """`patience_s`: what takes longer is waited for, so that what hangs is seen to hang."""
+        self._most = most
         self._patience_s = patience_s
-        self._threads = ThreadPoolExecutor(1, "whisper")
-        self._running: Future[None]
-        self._began_at = 0.0
+        self._threads = ThreadPoolExecutor(most, "whisper")
+        self._running: dict[Call, tuple[Future[None], float]] = {}
 
-    def begin(self, work: Callable[[], None]) -> None:
-        self._began_at = time.monotonic()
-        self._running = self._threads.submit(work)
+    @property
+    def free(self) -> int:
+        """Calls that can be begun."""
+        return self._most - len(self._running)
 
-    def ended(self) -> bool:
-        """Whether it has, after a moment's waiting."""
-        patient = time.monotonic() - self._began_at < self._patience_s
-        wait([self._running], _MOMENT_S if patient else None)
-        return self._running.done()
+    @property
+    def calls(self) -> list[Call]:
+        return list(self._running)
 
-    def result(self) -> None:
-        """Raises what the work raised."""
-        self._running.result()
+    def begin(self, call: Call, work: Callable[[], None]) -> None:
+        self._running[call] = self._threads.submit(work), time.monotonic()
+
+    def ended(self) -> list[tuple[Call, Future[None]]]:
+        """Calls of which a part has ended, after a moment's waiting, and what came of it."""
+        now = time.monotonic()
+        late = [part for part, began_at in self._running.values() if now - began_at > self._patience_s]
+        if late:
+            wait(late)
+        elif self._running:
+            wait([part for part, _ in self._running.values()], _MOMENT_S, FIRST_COMPLETED)
+        done = [(call, part) for call, (part, _) in self._running.items() if part.done()]
+        for call, _ in done:
+            del self._running[call]
+        return done

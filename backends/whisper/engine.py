@@ -8,6 +8,7 @@ alone.
 
 import time
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from backends.protocol import (
 from backends.whisper import segments as cutting
 from backends.whisper.attempts import attempts, best, enough
 from backends.whisper.call import Beside, Call
-from backends.whisper.hearing import Features, Heard, Hearing, Request
+from backends.whisper.hearing import Features, Heard, Hearing, Request, together
 from backends.whisper.prepare import RecordingItem
 from backends.whisper.speech import SAMPLE_RATE, Span, SpeechFinder, SpeechSettings, WindowPacker
 from backends.whisper.transcript import Samples, Transcript, Trial, Window, segment
@@ -68,6 +69,8 @@ class EngineSettings(Struct, frozen=True):
     """Where the model hears but one."""
     encoded_at_once: int = 1000
     """Windows that the encoder takes at a time."""
+    calls_at_once: int = 1
+    """Calls of the model that run side by side."""
     patience_s: float = 10.0
     """What a part of a call may take before the worker shows no more sign of life."""
 
@@ -132,8 +135,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
         self._running: list[Transcript] = []
         self._arrivals = 0
         self._calls = 0
-        self._beside = Beside(settings.patience_s)
-        self._call: Call | None = None
+        self._beside = Beside(settings.calls_at_once, settings.patience_s)
         self._stats = StepStats()
 
     def warm_up(self) -> None:
@@ -144,7 +146,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
         frames = window_frames(len(sound), self._settings.margin_s, self._settings.least_window_s)
         for _ in range(2):  # only the second tells how fast it is
             began_at = time.monotonic()
-            (encoded,) = self._ears.hearing.encode([request], frames)
+            encoded = self._ears.hearing.encode([request], frames)
             self._ears.hearing.write(encoded, [request], frames, 0.0, logprobs=False)
         self._budget.begin(frames, time.monotonic() - began_at)
         self._ears.voice_activity().feed(np.zeros(SAMPLE_RATE, np.int16))
@@ -189,13 +191,13 @@ class WhisperEngine(StepEngine[RecordingItem]):
         started_at = time.monotonic()
         self._admit()
         self._scan()
-        if self._call is None:
-            self._begin(self._choose())
+        while self._beside.free and (windows := self._choose()):
+            self._begin(windows)
         step = StepStats(step_s=time.monotonic() - started_at)
         outputs: list[Output] = []
-        if (call := self._call) is not None and self._beside.ended():
-            outputs += self._go_on(call)
-            if self._call is None:
+        for call, part in self._beside.ended():
+            outputs += self._go_on(call, part)
+            if call.has_ended:
                 step = StepStats(step_s=time.monotonic() - call.began_at, batch_items=len(call.windows))
         for transcript in list(self._running):
             outputs += self._give(transcript)
@@ -234,15 +236,15 @@ class WhisperEngine(StepEngine[RecordingItem]):
         return window_frames(span.end - span.start, self._settings.margin_s, self._settings.least_window_s)
 
     def _choose(self) -> list[Window]:
-        self._calls += 1
-        ranked = self._calls % _UNRANKED_CALL > 0
+        ranked = (self._calls + 1) % _UNRANKED_CALL > 0
+        taken = {window for call in self._beside.calls for window in call.windows}
         candidates = [
             Candidate(window, self._key(window), transcript.job.priority * ranked, turn, transcript.arrival)
             for transcript in self._running
             for turn, window in enumerate(transcript.open_windows())
-            if turn < _STREAMED_AT_ONCE or not transcript.job.stream
+            if window not in taken and (turn < _STREAMED_AT_ONCE or not transcript.job.stream)
         ]
-        return choose(candidates, self._budget.rows)
+        return choose(candidates, self._budget.rows, self._settings.calls_at_once, len(taken))
 
     def _key(self, window: Window) -> Key:
         transcript, attempt = window.transcript, window.attempt
@@ -255,41 +257,43 @@ class WhisperEngine(StepEngine[RecordingItem]):
         )
 
     def _begin(self, windows: Sequence[Window]) -> None:
-        if windows:
-            requests = [self._request(window) for window in windows]
-            call = Call(windows, requests, self._key(windows[0]), self._settings.encoded_at_once)
-            self._call = call
-            self._beside.begin(lambda: call.encode(self._ears.hearing))
+        self._calls += 1
+        requests = [self._request(window) for window in windows]
+        self._continue(Call(windows, requests, self._key(windows[0]), self._settings.encoded_at_once))
 
-    def _go_on(self, call: Call) -> list[Output]:
+    def _continue(self, call: Call) -> None:
+        self._beside.begin(call, lambda: call.part(self._ears.hearing))
+
+    def _go_on(self, call: Call, part: Future[None]) -> list[Output]:
         """A part of the call has ended: begin the next, or take what was heard. What nobody waits for any
         more is left out as soon as it can be."""
-        self._call = None
+        call.keep(self._is_wanted)
         try:
-            self._beside.result()
+            part.result()
         except RuntimeError as error:
             if "out of memory" not in str(error).lower():
                 raise
-            return self._no_room([window for window in call.windows if self._is_wanted(window)])
-        call.keep(self._is_wanted)
-        if call.heard:
+            return self._no_room(call.windows)
+        if call.has_ended:
             self._take(call)
         elif call.windows:
-            self._call = call
-            part = call.write if call.encoded else call.encode
-            self._beside.begin(lambda: part(self._ears.hearing))
+            self._continue(call)
         return []
 
     def _is_wanted(self, window: Window) -> bool:
         return window.transcript in self._running
 
     def _take(self, call: Call) -> None:
-        for window, heard in zip(call.windows, call.heard, strict=True):
+        for window in call.windows:
             self._jobs[window.transcript.job.id].encode_s += call.encode_s
+        if call.languages:
+            for window, (language, probability) in zip(call.windows, call.languages, strict=True):
+                window.transcript.language = language
+                window.transcript.language_probability = probability
+            return
+        for window, heard in zip(call.windows, call.heard, strict=True):
             window.trials.append(Trial(heard, window.attempt))
-        settled = [place for place, window in enumerate(call.windows) if self._settle(window)]
-        rows = [call.rows[place] for place in settled]
-        self._write_down([call.windows[place] for place in settled], call.output, rows)
+        self._write_down([window for window in call.windows if self._settle(window)])
         self._budget.took(len(call.windows), call.key.frames, time.monotonic() - call.began_at)
 
     def _request(self, window: Window) -> Request:
@@ -316,19 +320,15 @@ class WhisperEngine(StepEngine[RecordingItem]):
 
     def _settle(self, window: Window) -> bool:
         """True when one of the hearings counts; False when it is to be heard again."""
-        transcript = window.transcript
-        if not transcript.language:
-            heard = window.trials[-1].heard
-            transcript.language, transcript.language_probability = heard.language, heard.language_probability
         last = window.trials[-1]
         return enough(last.attempt, last.heard.score) or len(window.trials) == len(window.attempts)
 
     # --- writing down -------------------------------------------------------------------------------------
 
-    def _write_down(self, windows: Sequence[Window], encoded: Any, rows: Sequence[int]) -> None:
-        """Segments of windows whose hearing is settled; `rows` are theirs in `encoded`."""
+    def _write_down(self, windows: Sequence[Window]) -> None:
+        """Segments of windows whose hearing is settled."""
         cuts = [self._cut(window) for window in windows]
-        words = self._words(windows, cuts, encoded, rows)
+        words = self._words(windows, cuts)
         for window, cut, own in zip(windows, cuts, words, strict=True):
             trial = window.trials[best(window.scores)]
             heard = trial.heard
@@ -338,7 +338,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
                 if text.strip():
                     window.segments.append(segment(window, piece, text, trial, timed_words))
             window.logprobs = self._logprobs(heard) if window.segments else []
-            window.features = None
+            window.features = window.sound = None
             if cut.rest_s is not None:
                 self._follow(window, cut.rest_s)
 
@@ -364,9 +364,7 @@ class WhisperEngine(StepEngine[RecordingItem]):
             if token < vocabulary.end
         ]
 
-    def _words(
-        self, windows: Sequence[Window], cuts: Sequence[cutting.Cut], encoded: Any, rows: Sequence[int]
-    ) -> list[list[list[Word]]]:
+    def _words(self, windows: Sequence[Window], cuts: Sequence[cutting.Cut]) -> list[list[list[Word]]]:
         """Of each window, of each piece; empty where none were asked for. Aligned by language together."""
         words: list[list[list[Word]]] = [[[] for _ in cut.pieces] for cut in cuts]
         groups: dict[tuple[int, ...], list[int]] = {}
@@ -375,10 +373,9 @@ class WhisperEngine(StepEngine[RecordingItem]):
                 groups.setdefault(tuple(self._start(window)), []).append(place)
         for start, places in groups.items():
             texts = [[t for piece in cuts[p].pieces for t in piece.text_tokens] for p in places]
+            encoded = together([sound for p in places if (sound := windows[p].sound)])
             lengths = [_sound_frames(windows[p], encoded) for p in places]
-            aligned = self._ears.hearing.align(
-                encoded, [rows[p] for p in places], list(start), texts, lengths
-            )
+            aligned = self._ears.hearing.align(encoded, list(start), texts, lengths)
             for place, found in zip(places, aligned, strict=True):
                 words[place] = self._timed(cuts[place], found, windows[place].transcript.language)
         return words

@@ -1,16 +1,9 @@
 """The model itself: sound of several windows in, what it wrote about each out.
 
-On a GPU that is one batched call. On a processor it is as many calls as the model has workers, each with its
-share of the windows: a call gains little from rows and less from threads. whisper-base on two cores writes
-eight windows of 5 s in 1.3 s by one call with two threads, in 0.8 s by two calls with one thread each; one of
-them takes 0.8 and 0.5 s from end to end.
-
 Owns every use of ctranslate2. Must not know jobs, recordings or what is tried next.
 """
 
-import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
 import ctranslate2
@@ -37,16 +30,23 @@ class Request(Struct, frozen=True):
     """[mel bands, frames]"""
     prompt: list[int]
     language: str
-    """Empty: to be found out, and taken from the answer."""
+    """Empty: to be found out before anything is written."""
     translate: bool
+
+
+class Sound(Struct, frozen=True, eq=False):
+    """What the encoder gave for a window: a row of a call's output."""
+
+    output: Any
+    row: int
+    frames: int
+    """Of the window."""
 
 
 class Heard(Struct, frozen=True):
     tokens: list[int]
     text: str
     score: Score
-    language: str
-    language_probability: float
     logprobs: list[float]
     """Of each token; empty unless asked for."""
 
@@ -70,31 +70,13 @@ class Model(Protocol):
 class Hearing:
     """Encoded windows: heard once, asked about as often as needed."""
 
-    def __init__(
-        self,
-        model: Model,
-        vocabulary: Vocabulary,
-        decoding: Decoding,
-        *,
-        workers: int = 1,
-        batched: bool = False,
-    ) -> None:
-        """`workers`: calls that the model takes at once. `batched`: windows are encoded in one call."""
+    def __init__(self, model: Model, vocabulary: Vocabulary, decoding: Decoding) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._decoding = decoding
-        self._workers = workers
-        self._batched = batched
-        self._threads = ThreadPoolExecutor(workers, "whisper-call")
 
-    def encode(self, requests: Sequence[Request], frames: int) -> list[Any]:
-        """The encoder's outputs for windows of so many frames, which `joined` makes one; shorter sound is
-        filled up."""
-        if self._batched:
-            return [self._encode(requests, frames)]
-        return list(self._threads.map(lambda request: self._encode([request], frames), requests))
-
-    def _encode(self, requests: Sequence[Request], frames: int) -> Any:
+    def encode(self, requests: Sequence[Request], frames: int) -> Any:
+        """The encoder's output for windows of so many frames; shorter sound is filled up."""
         bands = requests[0].features.shape[0]
         batch = np.zeros((len(requests), bands, frames), np.float32)
         for row, request in zip(batch, requests, strict=True):
@@ -110,28 +92,10 @@ class Hearing:
     def write(
         self, encoded: Any, requests: Sequence[Request], frames: int, temperature: float, logprobs: bool
     ) -> list[Heard]:
-        """What was said in each window. Prompts must be of one length."""
-
-        def share(rows: range) -> list[Heard]:
-            some = [requests[row] for row in rows]
-            return self._write(take(encoded, rows), some, frames, temperature, logprobs)
-
-        return [
-            heard for part in self._threads.map(share, shares(len(requests), self._workers)) for heard in part
-        ]
-
-    def _write(
-        self, encoded: Any, requests: Sequence[Request], frames: int, temperature: float, logprobs: bool
-    ) -> list[Heard]:
-        unknown = [not request.language for request in requests]
-        found = self.languages(encoded) if any(unknown) else [("", 1.0)] * len(requests)
-        languages = [
-            language if ask else (request.language, 1.0)
-            for language, request, ask in zip(found, requests, unknown, strict=True)
-        ]
+        """What was said in each window. Prompts must be of one length, and languages known."""
         prompts = [
-            self._vocabulary.context(request.prompt, language, request.translate)
-            for request, (language, _) in zip(requests, languages, strict=True)
+            self._vocabulary.context(request.prompt, request.language, request.translate)
+            for request in requests
         ]
         results = self._model.generate(
             encoded,
@@ -143,16 +107,11 @@ class Hearing:
             max_length=self._max_length(len(prompts[0]), frames),
             **self._sampling(temperature, logprobs),
         )
-        return [
-            self._heard(result, *language, logprobs)
-            for result, language in zip(results, languages, strict=True)
-        ]
+        return [self._heard(result, logprobs) for result in results]
 
-    def align(
-        self, encoded: Any, rows: Sequence[int], start: list[int], texts: list[list[int]], frames: list[int]
-    ) -> list[Any]:
-        """Where the text tokens of some rows of `encoded` are: alignments and probabilities of each row."""
-        return self._model.align(take(encoded, rows), start, texts, frames)
+    def align(self, encoded: Any, start: list[int], texts: list[list[int]], frames: list[int]) -> list[Any]:
+        """Where the text tokens of each row of `encoded` are: alignments and probabilities."""
+        return self._model.align(encoded, start, texts, frames)
 
     def _sampling(self, temperature: float, logprobs: bool) -> dict[str, Any]:
         if temperature == 0:  # a beam search gives no log-probabilities of the tokens it ends with
@@ -168,14 +127,14 @@ class Hearing:
     def _max_length(context: int, frames: int) -> int:
         return min(MAX_TOKENS, context + _TOKENS_BESIDE + frames * _TOKENS_PER_S // FRAMES_PER_S)
 
-    def _heard(self, result: Any, language: str, probability: float, logprobs: bool) -> Heard:
+    def _heard(self, result: Any, logprobs: bool) -> Heard:
         tokens = list(result.sequences_ids[0])
         text = self._vocabulary.decode(tokens)
         # The score is the mean over the tokens; Whisper's own average counts the end of text too.
         average = float(result.scores[0]) * len(tokens) / (len(tokens) + 1)
         score = Score(average, compression_ratio(text.strip()), float(result.no_speech_prob))
         chances = _logprobs(result.logits[0], tokens) if logprobs else []
-        return Heard(tokens, text, score, language, probability, chances)
+        return Heard(tokens, text, score, chances)
 
 
 def _logprobs(logits: Sequence[Any], tokens: Sequence[int]) -> list[float]:
@@ -188,25 +147,15 @@ def _logprobs(logits: Sequence[Any], tokens: Sequence[int]) -> list[float]:
     return result
 
 
-def shares(rows: int, workers: int) -> list[range]:
-    """The rows divided among so many workers, none without any."""
-    workers = min(rows, workers)
-    bounds = [rows * number // workers for number in range(workers + 1)]
-    return [range(first, end) for first, end in itertools.pairwise(bounds)]
-
-
-def joined(parts: Sequence[Any]) -> Any:
-    """Outputs of the encoder as one."""
-    if len(parts) == 1:
-        return parts[0]
-    return _as_on(parts[0], np.concatenate([_on_host(part) for part in parts]))
-
-
-def take(encoded: Any, rows: Sequence[int]) -> Any:
-    """Some rows of an encoder's output."""
-    if list(rows) == list(range(encoded.shape[0])):
-        return encoded
-    return _as_on(encoded, np.ascontiguousarray(_on_host(encoded)[list(rows)]))
+def together(sounds: Sequence[Sound]) -> Any:
+    """Windows as one output of the encoder; a copy by way of the host where they are not one already."""
+    first = sounds[0].output
+    if [sound.row for sound in sounds] == list(range(first.shape[0])) and all(
+        sound.output is first for sound in sounds
+    ):
+        return first
+    rows = [_on_host(sound.output)[sound.row : sound.row + 1] for sound in sounds]
+    return _as_on(first, np.concatenate(rows))
 
 
 def _on_host(encoded: Any) -> npt.NDArray[np.float32]:

@@ -20,7 +20,7 @@ from backends.protocol import (
     TranscriptWord,
 )
 from backends.whisper.attempts import Attempt, Score
-from backends.whisper.hearing import Features, Heard
+from backends.whisper.hearing import Features, Heard, Sound
 from backends.whisper.segments import Piece
 from backends.whisper.speech import SAMPLE_RATE, Span
 from backends.whisper.words import Word
@@ -34,7 +34,6 @@ class Trial(Struct):
 
     heard: Heard
     attempt: Attempt
-    encoded: "npt.NDArray[np.float32] | None" = None
 
 
 class Window(Struct, eq=False):
@@ -45,6 +44,8 @@ class Window(Struct, eq=False):
     attempts: list[Attempt]
     trials: list[Trial] = field(default_factory=list)
     features: Features | None = None
+    sound: Sound | None = None
+    """Encoded, for the length at which it was heard last."""
     segments: list[TranscriptSegment] | None = None
     """None: not heard yet."""
     logprobs: list[TokenLogprob] = field(default_factory=list)

@@ -4,6 +4,7 @@ Pure. The model was trained on 30 s, and its encoder is most of the work; a clip
 window of a few seconds. Windows come in few lengths, so that those of different requests can share a call.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -31,7 +32,7 @@ class Key(Struct, frozen=True):
     context_tokens: int
     temperature: float
     detect: bool
-    """The language is still to be found out."""
+    """The language is to be found out, before anything is written."""
     logprobs: bool
 
 
@@ -46,16 +47,21 @@ class Candidate(Struct, Generic[T], frozen=True):
     arrival: int
 
 
-def choose(candidates: Sequence[Candidate[T]], most_rows: Callable[[int], int]) -> list[T]:
+def choose(
+    candidates: Sequence[Candidate[T]], most_rows: Callable[[int], int], calls: int = 1, running: int = 0
+) -> list[T]:
     """The windows of the next call: the first in line, and those that can go with it.
 
-    `most_rows` says how many there may be of a length in frames.
+    `most_rows` says how many there may be of a length in frames. Where several `calls` can run at once, this
+    one gets its share of these windows and of those that are `running` in the others.
     """
     line = sorted(candidates, key=lambda c: (-c.priority, c.turn, c.arrival))
     if not line:
         return []
     key = line[0].key
-    return [c.window for c in line if c.key == key][: most_rows(key.frames)]
+    same = [c.window for c in line if c.key == key]
+    share = math.ceil((len(same) + running) / calls)
+    return same[: min(most_rows(key.frames), share)]
 
 
 class StepBudget:

@@ -26,7 +26,7 @@ from backends.protocol import (
     TranscriptionResult,
 )
 from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
-from backends.whisper.hearing import Decoding, Hearing
+from backends.whisper.hearing import Decoding, Hearing, Sound
 from backends.whisper.prepare import RecordingItem
 from backends.whisper.speech import FRAME_SAMPLES, SAMPLE_RATE, SpeechSettings
 from backends.whisper.vocabulary import Vocabulary
@@ -95,6 +95,8 @@ class FakeModel:
         self.hold = threading.Event()
         """It writes nothing until this is set."""
         self.hold.set()
+        self.meeting: threading.Barrier | None = None
+        """So many calls write at once, or none comes back."""
         self.aligned_letters: list[list[str]] = []
 
     def encode(self, features: Any, to_cpu: bool = False) -> Encoded:
@@ -111,6 +113,8 @@ class FakeModel:
     def generate(self, features: Encoded, prompts: list[list[int]], **options: Any) -> list[Result]:
         self.generated.append({"prompts": prompts, **options})
         assert self.hold.wait(60)
+        if self.meeting:
+            self.meeting.wait()
         return [self._heard(letter) for letter in features.letters]
 
     def align(self, features: Any, start: list[int], texts: list[list[int]], frames: list[int]) -> list[Any]:
@@ -128,18 +132,16 @@ class FakeModel:
 class Bench:
     """An engine, its fake model, and what came out."""
 
-    def __init__(
-        self, folder: Path, most_rows: int = 8, most_recordings: int = 8, only_language: str = ""
-    ) -> None:
+    def __init__(self, folder: Path, most_rows: int = 8, most_recordings: int = 8, **settings: Any) -> None:
         vocabulary = Vocabulary(folder, multilingual=True)
         self.vocabulary = vocabulary
         self.model = FakeModel(vocabulary)
         self.announced: list[str] = []
-        hearing = Hearing(self.model, vocabulary, Decoding(5, 3), batched=True)
+        hearing = Hearing(self.model, vocabulary, Decoding(5, 3))
         self.engine = WhisperEngine(
             Ears(hearing, vocabulary, _features, Loudness),
             StepBudget(1e9, most_rows),
-            EngineSettings(1.0, 5.0, [0.0, 0.4, 0.8], SpeechSettings(), most_recordings, only_language),
+            EngineSettings(1.0, 5.0, [0.0, 0.4, 0.8], SpeechSettings(), most_recordings, **settings),
         )
         self.engine.announce = self.announced.append
 
@@ -225,6 +227,15 @@ def test_a_long_recording_is_cut_and_its_times_are_those_of_the_whole(bench: Ben
     assert [segment.seek for segment in result.segments] == pytest.approx([0, 2500, 5100], abs=10)
 
 
+def test_calls_run_side_by_side_and_share_the_windows(folder: Path) -> None:
+    bench = Bench(folder, calls_at_once=2)
+    bench.model.meeting = threading.Barrier(2, timeout=30)
+    for name in "abcd":
+        bench.add(name, sound((name, 2)))
+    assert texts(bench.results()) == {name: name for name in "abcd"}
+    assert [len(call["prompts"]) for call in bench.model.generated] == [2, 2]
+
+
 def test_segments_leave_in_order_while_later_ones_are_still_heard(folder: Path) -> None:
     bench = Bench(folder, most_rows=1)
     bench.add("long", sound(("a", 4), (" ", 6), ("b", 20), (" ", 6), ("c", 4)), stream=True)
@@ -246,7 +257,7 @@ def test_the_language_is_found_in_the_first_window_and_kept(bench: Bench) -> Non
     assert (result.language, result.language_probability) == ("de", 0.8)
     assert [rows for rows, _ in bench.model.encoded] == [1, 1]
     german = bench.vocabulary.start("de", translate=False)
-    assert [call["prompts"][0] for call in bench.model.generated] == [german, german]
+    assert [call["prompts"] for call in bench.model.generated] == [[german, german]]
 
 
 def test_a_model_of_one_language_is_not_asked_for_it(folder: Path) -> None:
@@ -262,7 +273,7 @@ def test_a_poor_text_is_heard_again_in_the_full_window_then_warmer(bench: Bench)
     bench.add("poor", sound(("a", 2)))
     bench.add("good", sound(("b", 2)))
     results = bench.results()
-    assert bench.model.encoded == [(2, 500), (1, 3000), (1, 3000)]
+    assert bench.model.encoded == [(2, 500), (1, 3000)]
     assert [call.get("sampling_temperature", 0) for call in bench.model.generated] == [0, 0, 0.4]
     assert results["poor"].segments[0].temperature == 0.4
     assert results["good"].segments[0].temperature == 0
@@ -272,7 +283,8 @@ def test_what_stays_poor_ends_with_the_best_of_it(bench: Bench) -> None:
     bench.model.bad["a"] = [-9.0, -2.0, -3.0, -4.0, -1.0]
     bench.add("poor", sound(("a", 2)))
     result = bench.results()["poor"]
-    assert len(bench.model.encoded) == 4
+    assert len(bench.model.generated) == 4
+    assert bench.model.encoded == [(1, 500), (1, 3000)]
     assert result.segments[0].avg_logprob == pytest.approx(-2.0, rel=0.3)
 
 
@@ -323,10 +335,11 @@ def test_words_are_aligned_by_language_and_timed_in_the_recording(bench: Bench) 
 
 @pytest.fixture(autouse=True)
 def rows_of_the_fake(monkeypatch: pytest.MonkeyPatch) -> None:
-    def take(encoded: Encoded, rows: Sequence[int]) -> Encoded:
-        return Encoded([encoded.letters[row] for row in rows], encoded.shape[1] * 2)
+    def together(sounds: Sequence[Sound]) -> Encoded:
+        return Encoded([sound.output.letters[sound.row] for sound in sounds], sounds[0].frames)
 
-    monkeypatch.setattr("backends.whisper.hearing.take", take)
+    for module in ("call", "engine"):
+        monkeypatch.setattr(f"backends.whisper.{module}.together", together)
 
 
 def test_logprobs_are_of_the_text_alone(bench: Bench) -> None:

@@ -40,6 +40,14 @@ def test_priority_goes_first() -> None:
     assert choose([candidate("a"), candidate("b", OTHER, priority=1, arrival=9)], lambda frames: 8) == ["b"]
 
 
+def test_calls_that_run_side_by_side_share_what_there_is() -> None:
+    line = [candidate(str(number), arrival=number) for number in range(5)]
+    first = choose(line, lambda frames: 8, calls=2)
+    assert first == ["0", "1", "2"]
+    assert choose(line[3:], lambda frames: 8, calls=2, running=3) == ["3", "4"]
+    assert choose(line, lambda frames: 1, calls=2) == ["0"]
+
+
 def test_a_budget_learns_how_many_windows_fit_into_a_step() -> None:
     budget = StepBudget(max_s=4.0, max_rows=8)
     assert budget.rows(3000) == 8
