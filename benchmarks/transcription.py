@@ -1,13 +1,15 @@
 """Speech to text: eight clips at once and a long file, beside faster-whisper called directly.
 
 Same model, number format, threads and beam size. The peer, in a process of its own, hears the clips one after
-the other with its own loop, and the long file in its offline batch of eight windows.
+the other with its own loop, and the long file by that loop and in its offline batch of eight windows. How many
+words each wrote stands beside: the batch does not go back for what the model left out at a window's end.
 
 usage: python -m benchmarks.transcription [--model FOLDER] [--rounds 5]
 """
 
 import argparse
 import contextlib
+import json
 import os
 import sys
 import tempfile
@@ -19,7 +21,7 @@ from benchmarks import ours, recordings
 from benchmarks.client import post_bytes
 from benchmarks.load import run_streams
 from benchmarks.openai_stream import read_whole
-from benchmarks.report import ONE_DIGIT, TWO_DIGITS
+from benchmarks.report import ONE_DIGIT, TWO_DIGITS, WHOLE
 from benchmarks.rounds import Column, Contest, Ratio, Seen, hold
 from benchmarks.servers import Server, free_port, running, stop_on_sigterm
 from benchmarks.sides import GATEWAY
@@ -27,8 +29,12 @@ from benchmarks.sides import GATEWAY
 PATH = "/v1/audio/transcriptions"
 STARTER = "whisper-base"
 PEER = "faster-whisper"
-CLIPS, LONG = "8 clips", "long file"
-COLUMNS = [Column("speed", "s of speech/s", TWO_DIGITS), Column("wall_s", "wall s", ONE_DIGIT)]
+CLIPS, LONG, BATCH = "8 clips", "long file", "long file, batch of 8"
+COLUMNS = [
+    Column("speed", "s of speech/s", TWO_DIGITS),
+    Column("wall_s", "wall s", ONE_DIGIT),
+    Column("words", "words", WHOLE),
+]
 
 
 def main() -> None:
@@ -39,7 +45,8 @@ def main() -> None:
         scratch = Path(folder)
         clips = recordings.fetch(scratch)
         longer = recordings.fetch_longer(scratch)
-        files = {CLIPS: _clips(clips), LONG: [recordings.joined(longer * arguments.repeats)]}
+        long = [recordings.joined(longer * arguments.repeats)]
+        files = {CLIPS: _clips(clips), LONG: long, BATCH: long}
 
         async def measuring(side: Server, case: str, round_index: int) -> Seen:
             return await _measure(side, case, files[case])
@@ -95,11 +102,13 @@ async def _measure(server: Server, case: str, files: list[bytes]) -> Seen:
     if server.name == GATEWAY:
         requests = [[recordings.upload(PATH, data, {"model": "bench"})] for data in files]
     else:
-        requests = [[post_bytes("/batched" if case == LONG else "/serial", data) for data in files]]
+        requests = [[post_bytes("/batched" if case == BATCH else "/serial", data) for data in files]]
     run = await run_streams(server.address, requests, 300.0)
-    errors = [error for stream in run.answers for answer in stream if (error := read_whole(answer))]
+    answers = [answer for stream in run.answers for answer in stream]
+    errors = [error for error in map(read_whole, answers) if error]
     length_s = sum(recordings.seconds(data) for data in files)
-    return Seen({"speed": length_s / run.wall_s, "wall_s": run.wall_s}, errors)
+    words = 0 if errors else sum(len(json.loads(answer.body)["text"].split()) for answer in answers)
+    return Seen({"speed": length_s / run.wall_s, "wall_s": run.wall_s, "words": words}, errors)
 
 
 if __name__ == "__main__":
