@@ -83,7 +83,11 @@ class GatewayProcess:
     def load_s(self, model: str) -> float:
         """Mean time of its loads so far."""
         loads = self.metric("model_load_seconds_count", model=model)
-        return self.metric("model_load_seconds_sum", model=model) / max(1.0, loads)
+        return self.loads_s(model) / max(1.0, loads)
+
+    def loads_s(self, model: str) -> float:
+        """All its loads so far, together."""
+        return self.metric("model_load_seconds_sum", model=model)
 
     def family(self) -> list[psutil.Process]:
         """Workers and their helpers."""

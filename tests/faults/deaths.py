@@ -23,7 +23,7 @@ def killed_under_streams(stage: Stage) -> list[Figure]:
         Ledger(gateway.base_url) as ledger,
     ):
         wait_for(lambda: gateway.workers(cast.name) == 2, 120)
-        load_s = gateway.load_s(cast.name)
+        at_rest_s, loads_s = gateway.load_s(cast.name), gateway.loads_s(cast.name)
         victim, _ = gateway.worker_pids()
         entries = ledger.send(CHAT, cast.request(stage.size(60, 40)), count=count, manner=patience)
         wait_for(lambda: sum(entry.events > 2 for entry in entries) >= 20, 60)
@@ -32,6 +32,7 @@ def killed_under_streams(stage: Stage) -> list[Figure]:
         wait_for(lambda: gateway.workers(cast.name) < 2, 20)
         wait_for(lambda: gateway.workers(cast.name) == 2, 60)
         back_s = time.monotonic() - killed_at
+        load_s = gateway.loads_s(cast.name) - loads_s  # it shares the cores with the streams that go on
         ledger.settle(timeout_s=300)
         lost = [entry for entry in entries if entry.outcome == "in_band"]
         return [
@@ -42,6 +43,7 @@ def killed_under_streams(stage: Stage) -> list[Figure]:
             exactly("other losses", count - len(lost) - ledger.counts()["done"], 0),
             exactly("codes", sorted({entry.code for entry in lost}), ["worker_died"]),
             stage.within("told within", max((entry.ended_at - killed_at for entry in lost), default=9), 1.0),
+            told("a load", f"{load_s:.1f} s, with no stream {at_rest_s:.1f} s"),
             stage.within("two ready after", back_s, load_s + RESTART_S),
         ]
 
