@@ -1,8 +1,8 @@
 """Speech to text: eight clips at once and a long file, beside faster-whisper called directly.
 
 Same model, number format, threads and beam size. The peer, in a process of its own, hears the clips one after
-the other with its own loop, and the long file by that loop and in its offline batch of eight windows. The words
-that each wrote are counted: the batch does not go back for what the model left out at a window's end.
+the other with its own loop, and the long file by that loop and in its offline batch of eight windows. Words
+are counted: the batch does not go back for what the model left out at a window's end.
 
 usage: python -m benchmarks.transcription [--model FOLDER] [--rounds 5]
 """
