@@ -286,8 +286,8 @@ class WhisperParameters(Settings, frozen=True, kw_only=True):
     n_threads: Positive | Literal["auto"] = "auto"
     """Threads for computing on the CPU; auto: this process's cores."""
     n_workers: Positive | Literal["auto"] = "auto"
-    """Calls of the model at once on the CPU, which divide `n_threads` among them: more hear many windows
-    faster, fewer a single long one; auto: 2 where there are as many threads."""
+    """Calls of the model at once, which divide `n_threads` among them: more hear many windows faster, fewer a
+    single long one; auto: 2 on the CPU where there are as many threads, 1 on a GPU."""
     beam_size: Annotated[int, Meta(ge=1, le=16)] = 5
     """Transcripts weighed against each other; 1 is greedy, faster and a little less exact."""
     best_of: Annotated[int, Meta(ge=1, le=16)] = 1

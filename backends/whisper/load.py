@@ -37,8 +37,8 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     kind = device.partition(":")[0]
     if kind == "cpu":
         keep_freed_memory()
-    workers, threads = _workers(parameters, kind)
-    model = _open(folder, parameters, device, workers, threads)
+    calls, threads = calls_and_threads(parameters, kind)
+    model = _open(folder, parameters, device, calls, threads)
     vocabulary = Vocabulary(folder, facts.multilingual)
     hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
     batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
@@ -56,7 +56,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
             ),
             max_recordings=4 * batch,
             encoded_at_once=_ENCODED_AT_ONCE.get(kind, batch),
-            calls_at_once=workers,
+            calls_at_once=calls,
             patience_s=_STEPS_OF_PATIENCE * parameters.max_step_s,
             only_language="" if facts.multilingual else facts.languages[0],
         ),
@@ -64,19 +64,16 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     return LiveWhisper(engine, vocabulary.prompt, VoiceActivityModel)
 
 
-def _workers(parameters: WhisperParameters, kind: str) -> tuple[int, int]:
+def calls_and_threads(parameters: WhisperParameters, kind: str) -> tuple[int, int]:
     """Calls of the model at once, and the threads of each."""
     threads = own_cores() if parameters.n_threads == "auto" else parameters.n_threads
-    if kind != "cpu":
-        return 1, threads
-    workers = _WORKERS if parameters.n_workers == "auto" else parameters.n_workers
-    workers = min(workers, threads)
-    return workers, threads // workers
+    calls = parameters.n_workers
+    if calls == "auto":
+        calls = min(_WORKERS, threads) if kind == "cpu" else 1
+    return calls, max(1, threads // calls)
 
 
-def _open(
-    folder: Path, parameters: WhisperParameters, device: str, workers: int, threads: int
-) -> WhisperModel:
+def _open(folder: Path, parameters: WhisperParameters, device: str, calls: int, threads: int) -> WhisperModel:
     kind, _, number = device.partition(":")
     compute_type = parameters.compute_type
     if compute_type == "auto":
@@ -92,7 +89,7 @@ def _open(
             device_index=int(number or 0),
             compute_type=compute_type,
             cpu_threads=threads,
-            num_workers=workers,
+            num_workers=calls,
             local_files_only=True,
         )
     except RuntimeError as error:
