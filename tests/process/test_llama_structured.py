@@ -132,7 +132,7 @@ def test_an_answer_that_the_engine_gives_up_on_fails_alone(llm: Llm) -> None:
     """Counting letters of every script in two nested ways is more than it keeps track of."""
     too_much = Constraint("regex", r"(\p{L}{0,90}\p{N}{0,9}){0,90}!", "regex")
     llm.add("fine", ASKED, constraint=_schema(PERSON), max_tokens=200)
-    llm.add("hopeless", ASKED, constraint=too_much)
+    llm.add("hopeless", ASKED, constraint=too_much, max_tokens=400)
     llm.run()
     failed = [output for output in llm.outputs if isinstance(output, Failed)]
     assert [(failure.job_id, failure.kind) for failure in failed] == [("hopeless", "invalid_request")]
