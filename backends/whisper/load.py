@@ -67,9 +67,8 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
 def calls_and_threads(parameters: WhisperParameters, kind: str) -> tuple[int, int]:
     """Calls of the model at once, and the threads of each."""
     threads = own_cores() if parameters.n_threads == "auto" else parameters.n_threads
-    calls = parameters.n_workers
-    if calls == "auto":
-        calls = min(_WORKERS, threads) if kind == "cpu" else 1
+    usual = min(_WORKERS, threads) if kind == "cpu" else 1
+    calls = usual if parameters.n_workers == "auto" else parameters.n_workers
     return calls, max(1, threads // calls)
 
 
