@@ -56,14 +56,18 @@ def poison_error() -> errors.PoisonRequest:
     return errors.PoisonRequest("Two workers died while they ran this request; it is not tried again.")
 
 
-def note_death(model: Model, death: WorkerDied, now: float) -> None:
-    """Set when the model may be tried again: capped back-off, or `failed` after too many deaths."""
+def note_death(model: Model, death: WorkerDied, now: float, *, had_served: bool) -> None:
+    """Set when the model may be tried again: capped back-off, or `failed` after too many deaths.
+
+    One death of a worker that `had_served` is no loop: the next worker starts at once.
+    """
     while model.deaths and model.deaths[0] < now - DEATHS_WINDOW_S:
         model.deaths.popleft()
     model.deaths.append(now)
     model.last_stderr = death.stderr
     count = len(model.deaths)
-    model.retry_at = now + min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** (count - 1))
+    if count > 1 or not had_served:
+        model.retry_at = now + min(BACK_OFF_MAX_S, BACK_OFF_FIRST_S * 2 ** (count - 1))
     if death.kind == "invalid_model":
         _fail(model, errors.ModelFailed(f"{model.spec.name} cannot be loaded: {death.reason}"), now)
     elif death.kind == "out_of_memory":

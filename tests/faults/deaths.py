@@ -10,7 +10,7 @@ from tests.faults.table import Figure, Stage, at_least, at_most, exactly, row, t
 from tests.gateway_process import GatewayProcess, wait_for
 
 RESTART_S = 2.0
-"""Over the load time: the back-off's first second, a new process, its helper."""
+"""Over the load time: a new process, its helper."""
 
 
 @row(1, "SIGKILL of one of two workers under 100 streams", starter=True)

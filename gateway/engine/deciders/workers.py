@@ -54,7 +54,7 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
     if model.place == "arriving" and worker.state != "stopping":
         commands += fail_swap(fleet, model, _not_loaded(model, event), now)
     elif model.place == "serving" and worker.state not in ("stopping", "draining"):
-        recovery.note_death(model, event, now)
+        recovery.note_death(model, event, now, had_served=worker.loaded)
         fleet.timers.set(max(model.retry_at, model.failed_until), "retry", model.spec.name)
         if model.state(now) == "failed":
             commands += fail_queue(fleet, model, recovery.failed_error(model, now), now)

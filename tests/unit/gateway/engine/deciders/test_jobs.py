@@ -187,6 +187,6 @@ def test_a_load_longer_than_the_queue_limit_goes_on_without_the_client() -> None
     desk = Desk(queue_s=5.0)
     desk.tell(ModelWanted("m"))
     desk.tell(WorkerReady(1, Capacity(1, -1, 0, 0), 30.0))
-    desk.die(1)
+    assert of(StartWorker, desk.die(1))
     assert isinstance(failure(desk.job("a"), "a"), errors.ModelLoading)
-    assert of(StartWorker, desk.tick(1.0))
+    assert desk.fleet.models["m"].state(desk.now) == "starting"

@@ -163,6 +163,15 @@ class TestDeath:
         assert error.retry_after_s == 60
         assert of(StartWorker, [*desk.tick(61), *desk.job("c")]), "tried again after the cool-down"
 
+    def test_the_first_death_of_one_that_had_served_is_no_loop(self) -> None:
+        desk = Desk()
+        desk.job("a", stream=False)
+        desk.ready(1)
+        assert of(StartWorker, desk.die(1)) == [StartWorker(2, "m", "cpu")]
+        desk.ready(2)
+        assert not of(StartWorker, desk.die(2))
+        assert desk.fleet.models["m"].retry_at == desk.now + 2
+
     def test_old_deaths_are_forgotten(self) -> None:
         desk = Desk()
         desk.tell(ModelWanted("m"))
