@@ -249,6 +249,11 @@ class FakeEngine:
     """The engine's face to the HTTP side; records jobs and aborts."""
 
     def __init__(self, specs: list[ModelSpec], script: Script) -> None:
+        self._registry = Registry(specs)
+        self.renew(script)
+
+    def renew(self, script: Script) -> None:
+        """As it was at first: nothing has been asked of it."""
         self.script = script
         self.jobs: list[tuple[Job, str]] = []
         self.streams: list[JobStream] = []
@@ -262,7 +267,6 @@ class FakeEngine:
         self.undescribed: GatewayError | None = None
         self.ready = True
         self.draining = False
-        self._registry = Registry(specs)
         self.life = FakeLife()
         self.memory = FakeMemory()
         self.bulletin = Bulletin()
@@ -327,10 +331,11 @@ class Site:
         self.engine = engine
         self.keys = keys
         self.metrics = metrics
-        self.client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),  # type: ignore[arg-type]
-            base_url="http://127.0.0.1:8000",
-        )
+        self.client = self.new_client()
+
+    def new_client(self) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(app=self.app)  # type: ignore[arg-type]
+        return httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000")
 
     async def chat(self, **fields: Any) -> httpx.Response:
         body = {"model": "talker", "messages": [{"role": "user", "content": "hi"}]} | fields

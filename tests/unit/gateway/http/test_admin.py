@@ -1,6 +1,7 @@
 """The admin routes and llama-server's router routes, over a lifecycle that records what is asked."""
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ from tests.unit.gateway.http.fakes import CHAT, Site, assert_envelope, make_site
 from tests.unit.gateway.http.test_chat import frames
 
 NEW = {"name": "second", "backend": "fake", "tasks": ["generate"], "source": "weights.gguf"}
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """One of its own: models and files are changed."""
+    async with open_site(tmp_path / "keys.json") as opened:
+        yield opened
 
 
 async def post(site: Site, path: str, **body: Any) -> Any:
