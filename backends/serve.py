@@ -87,7 +87,7 @@ class Worker:
             ready = self._load(load)
         except Exception as error:  # edge of the process: the gateway decides what a failed load means
             log.exception("the model cannot be loaded")
-            self._send(_load_failed(error))
+            self._send(load_failed(error))
             return 1
         self._send(ready)
         self._sent_capacity = ready.capacity
@@ -271,7 +271,8 @@ def _is_session(job: Job) -> bool:
     return isinstance(job.parameters, SessionParameters)
 
 
-def _load_failed(error: Exception) -> LoadFailed:
+def load_failed(error: Exception) -> LoadFailed:
+    """What the gateway is told of it: `internal` stands for what no backend says that it raises."""
     message = str(error) or type(error).__name__
     if isinstance(error, OutOfMemory | MemoryError):
         return LoadFailed("out_of_memory", message)

@@ -206,6 +206,8 @@ def _announce(config: Config, port: int) -> None:
     for spec in config.models:
         aliases = f"  (also: {', '.join(spec.aliases)})" if spec.aliases else ""
         lines.append(f"  {spec.name:<28} {', '.join(spec.tasks)}{aliases}")
+    if not config.models:
+        lines.append("  no model: name some under `models:`, or add one with `llm-cortex models add`")
     chat = next((spec.name for spec in config.models if "generate" in spec.tasks), None)
     if chat:
         body = f'{{"model": "{chat}", "messages": [{{"role": "user", "content": "Say hello."}}]}}'

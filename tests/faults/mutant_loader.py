@@ -16,7 +16,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from backends.base import Backend, OutOfMemory
+from backends.base import Backend
+from backends.serve import load_failed
 from config.schema import ModelSpec
 
 LIMIT_S = 20
@@ -59,10 +60,8 @@ def load(backend: type[Backend[object]], path: Path) -> int:
         opened.describe()
         engine = opened.load("cpu")
         engine.warm_up()
-    except (ValueError, OSError, OutOfMemory, MemoryError):
-        return _REFUSED
-    except Exception:  # the edge of the child: what the contract does not name
-        return _UNFORESEEN
+    except Exception as error:  # the edge of the child, as it is a worker's
+        return _UNFORESEEN if load_failed(error).kind == "internal" else _REFUSED
     return _LOADED
 
 

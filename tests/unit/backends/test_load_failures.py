@@ -3,7 +3,7 @@
 import pytest
 
 from backends.base import OutOfMemory
-from backends.serve import _load_failed
+from backends.serve import load_failed
 
 
 @pytest.mark.parametrize(
@@ -18,4 +18,4 @@ from backends.serve import _load_failed
     ],
 )
 def test_only_what_may_pass_by_itself_is_tried_again(error: Exception, kind: str) -> None:
-    assert _load_failed(error).kind == kind
+    assert load_failed(error).kind == kind
