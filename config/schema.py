@@ -179,8 +179,8 @@ class PlacementConfig(Settings, frozen=True, kw_only=True):
     min_residency_s: Annotated[float, Meta(ge=0)] = 5.0
     """A loaded model stays at least this long before another may push it out."""
     yield_after_s: Annotated[float, Meta(ge=0)] = 5.0
-    """A model that waits for the memory of busy ones lets them take new jobs for this long; then they only
-    end those they have."""
+    """A model that waits for the memory of busy ones lets them take new jobs for this long, and longer while
+    theirs came before its own and are of no lower class; then they only end those they have."""
     returned_s: PositiveSeconds = 5.0
     """Memory of an ended worker is waited for this long before another load takes it for free."""
 

@@ -238,6 +238,8 @@ class Fleet:
         self.last_worker_id = 0
         self.wants_room: dict[ModelKey, RoomWait] = {}
         """Models that wait for others to leave, in order of arrival."""
+        self.room_changed = False
+        """Something has happened that may let them start: they are to be looked at."""
         self.returning: dict[int, Worker] = {}
         """Dead workers whose memory is not back yet."""
         self.unreturned = 0

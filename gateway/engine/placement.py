@@ -3,7 +3,7 @@
 Answers `(target, residents, devices, now) -> Plan | NoRoomFor`; never starts or stops anything.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from math import inf
 
 from msgspec import Struct
@@ -220,20 +220,24 @@ class _Ledger:
         self.regrets = [regret(resident, now) for resident in residents]
         self.least_missed = sorted(range(len(residents)), key=self.regrets.__getitem__)
         """Indices of the residents."""
-        self.on: dict[str, dict[int, int]] = {name: {} for name in self.budgets}
-        """Bytes by device and index of resident."""
-        for index, resident in enumerate(residents):
+        self.sizes: list[dict[str, int]] = []
+        """Bytes by device, of each resident."""
+        self.taken = dict.fromkeys(self.budgets, 0)
+        for resident in residents:
+            sizes: dict[str, int] = {}
             for share in resident.shares:
-                if share.device in self.on:
-                    held = self.on[share.device]
-                    held[index] = held.get(index, 0) + share.memory_bytes
+                if share.device in self.taken:
+                    sizes[share.device] = sizes.get(share.device, 0) + share.memory_bytes
+                    self.taken[share.device] += share.memory_bytes
+            self.sizes.append(sizes)
+        self.places = [frozenset(sizes) for sizes in self.sizes]
         self.rivals = [index for index, resident in enumerate(residents) if _excludes(target, resident)]
 
     def ids(self, indices: Sequence[int]) -> tuple[int, ...]:
         return tuple(self.residents[index].worker_id for index in indices)
 
     def is_on(self, index: int, names: Sequence[str]) -> bool:
-        return any(index in self.on[name] for name in names)
+        return not self.places[index].isdisjoint(names)
 
     def excluded_from(self, names: Sequence[str]) -> list[int]:
         """Those that may not be loaded beside the target on these devices."""
@@ -244,16 +248,18 @@ class _Ledger:
             if (group and self.residents[index].exclusive_group == group) or self.is_on(index, names)
         ]
 
-    def free(self, names: Sequence[str], gone: Container[int]) -> dict[str, int]:
+    def free(self, names: Sequence[str], gone: Iterable[int]) -> dict[str, int]:
         """Bytes that are nobody's but of those that are `gone`."""
-        return {
-            name: self.budgets[name] - sum(size for index, size in self.on[name].items() if index not in gone)
-            for name in names
-        }
+        return self.freed({name: self.budgets[name] - self.taken[name] for name in names}, gone)
 
-    def freed(self, free: Mapping[str, int], index: int) -> dict[str, int]:
-        """What is free once this one is gone too."""
-        return {name: size + self.on[name].get(index, 0) for name, size in free.items()}
+    def freed(self, free: Mapping[str, int], gone: Iterable[int]) -> dict[str, int]:
+        """What is free once these are gone too."""
+        after = dict(free)
+        for index in gone:
+            for name, size in self.sizes[index].items():
+                if name in after:
+                    after[name] += size
+        return after
 
 
 def _best(ledger: _Ledger, may_leave: Set[int]) -> _Candidate | None:
@@ -285,50 +291,52 @@ def _candidates(
     ledger: _Ledger, devices: Sequence[Device], may_leave: Set[int], leaving: Set[int]
 ) -> Iterator[_Candidate]:
     names = [device.name for device in devices]
+    free = ledger.free(names, leaving)
+    most = ledger.freed(free, may_leave - leaving)
     tried = set()
     # The devices with most room as it is, and those with most room once all have left that may.
-    for gone in (leaving, leaving | may_leave):
-        for chosen in _choices(ledger.target, devices, ledger.free(names, gone)):
-            if frozenset(chosen) not in tried:
-                tried.add(frozenset(chosen))
-                candidate = _candidate(ledger, chosen, may_leave, leaving)
-                if candidate is not None:
-                    yield candidate
+    for choices in (_choices(ledger.target, devices, free), _choices(ledger.target, devices, most)):
+        for chosen in choices:
+            need = ledger.target.need(kind_of(chosen))
+            if chosen in tried or room({name: most[name] for name in chosen}, need) < need:
+                continue
+            tried.add(chosen)
+            candidate = _candidate(ledger, {name: free[name] for name in chosen}, may_leave, leaving)
+            if candidate is not None:
+                yield candidate
 
 
 def _candidate(
-    ledger: _Ledger, names: Sequence[str], may_leave: Set[int], leaving: Set[int]
+    ledger: _Ledger, free: Mapping[str, int], may_leave: Set[int], leaving: Set[int]
 ) -> _Candidate | None:
-    """The model on just these devices; None where it does not fit or may not be."""
+    """The model on just these devices, of which so much is free; None where it does not fit or may not be."""
+    names = tuple(free)
     excluded = ledger.excluded_from(names)
     must = [index for index in excluded if index not in leaving]
     if not may_leave >= set(must):
         return None
     need = ledger.target.need(kind_of(names))
-    gone = {*leaving, *must}
-    evict = _evicted(ledger, names, may_leave - gone, gone, need)
+    evict = _evicted(ledger, ledger.freed(free, must), may_leave - leaving - set(must), need)
     if evict is None:
         return None
-    gone.update(evict)
+    evict = [*must, *evict]
     awaited = [index for index in excluded if index in leaving]
-    there = ledger.free(names, gone - leaving)
+    there = ledger.free(names, evict)
     if ledger.target.cramped or room(there, need) < need:
         awaited += [i for i in leaving if i not in awaited and ledger.is_on(i, names)]
-        there = ledger.free(names, gone)
+        there = ledger.freed(there, leaving)
     shares = share_out(there, need)
     return _Candidate(
         tuple(Share(name, size) for name, size in shares.items()),
-        (*must, *evict),
+        tuple(evict),
         tuple(awaited),
         sum(there.values()) - sum(shares.values()),
     )
 
 
-def _evicted(
-    ledger: _Ledger, names: Sequence[str], candidates: Set[int], gone: Set[int], need: int
-) -> list[int] | None:
+def _evicted(ledger: _Ledger, free: Mapping[str, int], candidates: Set[int], need: int) -> list[int] | None:
     """Who must leave these devices beside those that are gone; None: all together would not do."""
-    free = ledger.free(names, gone)
+    names = tuple(free)
     evict: list[int] = []
     waiting = (index for index in ledger.least_missed if index in candidates and ledger.is_on(index, names))
     while room(free, need) < need:
@@ -336,11 +344,13 @@ def _evicted(
         if index is None:
             return None
         evict.append(index)
-        free = ledger.freed(free, index)
-    for index in list(evict):  # one taken later may have made an earlier one needless
-        without = ledger.free(names, gone | set(evict) - {index})
-        if room(without, need) >= need:
+        free = ledger.freed(free, [index])
+    for index in evict[:-1]:  # the last one made it fit, and may have made an earlier one needless
+        sizes = ledger.sizes[index]
+        kept = {name: size - sizes.get(name, 0) for name, size in free.items()}
+        if room(kept, need) >= need:
             evict.remove(index)
+            free = kept
     return evict
 
 

@@ -77,6 +77,9 @@ class Scheduler:
         while self.fleet.freed:  # a key's job may have ended at one model while others wait at another
             if (model := self.fleet.versions.get(self.fleet.freed.pop())) is not None:
                 commands += advance(self.fleet, model, now)
+        if self.fleet.room_changed:  # once, whatever has happened: each look at all who wait is dear
+            commands += advance_waiting(self.fleet, now)
+            self.fleet.room_changed = False
         return commands
 
     def _handle(self, event: Event, now: float) -> list[Command]:
@@ -141,7 +144,8 @@ class Scheduler:
                 model = self.fleet.models.get(subject)
                 return advance(self.fleet, model, now) if model else []
             case "room":
-                return advance_waiting(self.fleet, now)
+                self.fleet.room_changed = True
+                return []
             case "load":
                 return progress.check_load(self.fleet, int(subject))
             case "watchdog":

@@ -112,7 +112,9 @@ class Simulation:
     ) -> None:
         self.models = {model.spec.name: model for model in models}
         self.devices = {device.name: device for device in devices}
-        limits = LimitsConfig(queued_jobs_per_model=1_000_000, jobs_per_key=1_000_000)
+        limits = LimitsConfig(
+            queued_jobs_per_model=1_000_000, queued_jobs_per_key=1_000_000, jobs_per_key=1_000_000
+        )
         specs = [model.spec for model in models]
         self.scheduler = Scheduler(specs, devices, limits, timeouts, placement)
         self.requests = {f"r{number}": request for number, request in enumerate(requests)}

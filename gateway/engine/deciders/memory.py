@@ -1,6 +1,5 @@
 """What measurements mean: less or more room, memory that is back, more held than there is. Pure."""
 
-from gateway.engine.deciders.advance import advance_waiting
 from gateway.engine.deciders.room import end_wait, evict, resident
 from gateway.engine.events import Command, MemoryMeasured, MemoryReturned, WorkerDied
 from gateway.engine.fleet import Fleet, Model, RoomWait, Worker
@@ -11,7 +10,8 @@ def take_memory(fleet: Fleet, event: MemoryMeasured | MemoryReturned, now: float
     if isinstance(event, MemoryReturned):
         fleet.returning.pop(event.worker_id, None)
         fleet.unreturned += not event.in_time
-        return advance_waiting(fleet, now)
+        fleet.room_changed = True
+        return []
     return _take_measure(fleet, event, now)
 
 
@@ -24,8 +24,8 @@ def _take_measure(fleet: Fleet, event: MemoryMeasured, now: float) -> list[Comma
             if len(worker.shares) == 1:  # parts have bytes of their own, which say nothing of the whole
                 learned, kind = fleet.version_of(worker).learned_bytes, kind_of(held)
                 learned[kind] = max(learned.get(kind, 0), sum(held.values()))
-    commands = [command for device in fleet.devices for command in _relieve(fleet, device, now)]
-    return commands + advance_waiting(fleet, now)
+    fleet.room_changed = True
+    return [command for device in fleet.devices for command in _relieve(fleet, device, now)]
 
 
 def review(fleet: Fleet, now: float) -> list[Command]:
@@ -34,8 +34,7 @@ def review(fleet: Fleet, now: float) -> list[Command]:
     idle = [model.key for model in waiting if not (model.queue or model.wanted)]
     if not idle:
         return []
-    commands = [command for key in idle for command in end_wait(fleet, key, now)]
-    return commands + advance_waiting(fleet, now)
+    return [command for key in idle for command in end_wait(fleet, key, now)]
 
 
 def make_room_again(

@@ -2,7 +2,7 @@
 
 from config.schema import ModelSpec
 from gateway.engine import errors, recovery
-from gateway.engine.deciders.advance import advance, advance_waiting
+from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import fail_queue
 from gateway.engine.deciders.idle import watch_idleness
 from gateway.engine.deciders.removals import remove_model
@@ -87,7 +87,8 @@ def drop_model(fleet: Fleet, name: str, now: float) -> list[Command]:
     if (arriving := fleet.arriving.get(name)) is not None:
         removed = errors.ModelNotFound(f"{name} was removed while it was swapped.", param="model")
         commands += fail_swap(fleet, arriving, removed, now)
-    return commands + remove_model(fleet, name, now) + advance_waiting(fleet, now)
+    fleet.room_changed = True
+    return commands + remove_model(fleet, name, now)
 
 
 def change_model(fleet: Fleet, spec: ModelSpec, now: float) -> list[Command]:

@@ -15,7 +15,7 @@ from backends.protocol import (
     TranscriptDelta,
 )
 from gateway.engine import errors, recovery
-from gateway.engine.deciders.advance import advance, advance_waiting
+from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import end_job, put_back
 from gateway.engine.deciders.removals import let_go
 from gateway.engine.deciders.stops import stop_if_drained
@@ -34,8 +34,7 @@ def take_frame(fleet: Fleet, worker_id: int, frame: Frame, now: float) -> list[C
         commands += _take_output(fleet, worker, output, now)
     commands += advance(fleet, fleet.version_of(worker), now)
     commands += stop_if_drained(worker) + let_go(fleet, fleet.version_of(worker), now)
-    if fleet.wants_room and not worker.busy:
-        commands += advance_waiting(fleet, now)
+    fleet.room_changed |= not worker.busy
     return commands
 
 

@@ -2,17 +2,20 @@
 
 The first that waits has the first claim on what becomes free. Whoever comes later and finds room beside that
 claim starts at once; so nobody overtakes for ever, and two that wait never wait for each other. Busy models
-are waited for; after `placement.yield_after_s` they take no new jobs and leave when theirs have ended.
+are waited for; after `placement.yield_after_s`, and when no job of theirs has waited for longer, they take no
+new jobs and leave when theirs have ended.
 """
 
 from collections.abc import Sequence
-from math import inf
+from math import floor, inf
 
 from gateway.engine.deciders.dispatch import send_waiting
 from gateway.engine.deciders.stops import stop_worker
 from gateway.engine.events import Command
 from gateway.engine.fleet import Fleet, Model, ModelKey, RoomWait, Worker
 from gateway.engine.placement import NoRoomFor, Plan, Resident, Share, Target
+
+_LOOK_AGAIN_S = 1.0
 
 
 def target_of(model: Model) -> Target:
@@ -155,9 +158,20 @@ def _take_turn(fleet: Fleet, model: Model, workers: Sequence[Worker], verdict: N
     if now < due:
         _wake(fleet, model, due, now)
         return
+    if any(_goes_before(fleet.version_of(worker), model, now) for worker in workers):
+        _wake(fleet, model, floor(now) + _LOOK_AGAIN_S, now)  # all who wait at once: each look is dear
+        return
     wait.victims = frozenset(verdict.in_the_way)
     wait.turn_ends_at = wait.turn_ends_at or now + fleet.timeouts.queue_s
     _wake(fleet, model, wait.turn_ends_at, now)
+
+
+def _goes_before(holder: Model, model: Model, now: float) -> bool:
+    """The next job of `holder` came before that of `model`, and is of no lower class."""
+    its, own = holder.queue.first(now), model.queue.first(now)
+    if its is None or own is None:
+        return False
+    return its.arrived_at < own.arrived_at and its.level >= own.level
 
 
 def _wake(fleet: Fleet, model: Model, at: float, now: float) -> None:
@@ -169,9 +183,12 @@ def _wake(fleet: Fleet, model: Model, at: float, now: float) -> None:
 
 
 def end_wait(fleet: Fleet, key: ModelKey, now: float) -> list[Command]:
-    """Whoever was to yield to it goes on. To be followed by `advance_waiting` for those behind it."""
+    """Whoever was to yield to it goes on, and those behind it are looked at again."""
     wait = fleet.wants_room.pop(key, None)
-    return _resume(fleet, wait.victims, now) if wait is not None else []
+    if wait is None:
+        return []
+    fleet.room_changed = True
+    return _resume(fleet, wait.victims, now)
 
 
 def _resume(fleet: Fleet, released: frozenset[int], now: float) -> list[Command]:

@@ -4,7 +4,7 @@ What a death means for each job and for the model is in `recovery`.
 """
 
 from gateway.engine import errors, recovery
-from gateway.engine.deciders.advance import advance, advance_waiting
+from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import fail_job, fail_queue, put_back
 from gateway.engine.deciders.idle import watch_idleness
 from gateway.engine.deciders.memory import make_room_again
@@ -37,7 +37,8 @@ def take_ready(fleet: Fleet, event: WorkerReady, now: float) -> list[Command]:
     watch_idleness(fleet, worker, now)
     if model.place == "arriving":
         return take_arrival(fleet, model, now)
-    return advance(fleet, model, now) + let_go(fleet, model, now) + advance_waiting(fleet, now)
+    fleet.room_changed = True
+    return advance(fleet, model, now) + let_go(fleet, model, now)
 
 
 def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
@@ -49,8 +50,9 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
     if not event.memory_back:
         fleet.returning[worker.id] = worker
     commands = _judge_jobs(fleet, worker, event, now)
+    fleet.room_changed = True
     if again := make_room_again(fleet, model, worker, event, now):
-        return commands + again + advance_waiting(fleet, now)
+        return commands + again
     if model.place == "arriving" and worker.state != "stopping":
         commands += fail_swap(fleet, model, _not_loaded(model, event), now)
     elif model.place == "serving" and worker.state not in ("stopping", "draining"):
@@ -59,7 +61,7 @@ def take_death(fleet: Fleet, event: WorkerDied, now: float) -> list[Command]:
         if model.state(now) == "failed":
             commands += fail_queue(fleet, model, recovery.failed_error(model, now), now)
     commands += advance(fleet, fleet.models.get(worker.model, model), now)
-    return commands + let_go(fleet, model, now) + advance_waiting(fleet, now)
+    return commands + let_go(fleet, model, now)
 
 
 def _judge_jobs(fleet: Fleet, worker: Worker, event: WorkerDied, now: float) -> list[Command]:

@@ -38,6 +38,15 @@ def begin(desk: Desk, worker_id: int, job_id: str, model: str) -> None:
     desk.frame(worker_id, Started(job_id))
 
 
+def crowd(desk: Desk, worker_id: int, model: str, job_ids: str, **more: Any) -> None:
+    """A worker that runs one job at a time, three of these with it, and the others in the queue."""
+    desk.tell(ModelWanted(model))
+    desk.ready(worker_id, free=1)
+    for job_id in job_ids:
+        desk.job(job_id, model, **more)
+    desk.frame(worker_id, Started(job_ids[0]), free=0, queued=2)
+
+
 def measured(desk: Desk, budget: int = 100, **held: int) -> list[Command]:
     by_worker = {int(name[1:]): {"cpu": size} for name, size in held.items()}
     return desk.tell(MemoryMeasured([Device("cpu", budget)], by_worker))
@@ -73,6 +82,28 @@ class TestTurns:
         assert StopWorker(2) in desk.frame(2, Finished("x")), "and back again"
         desk.die(2)
         assert [c.job.id for c in of(Dispatch, desk.ready(3))] == ["3"]
+
+    def test_jobs_that_have_waited_longer_go_before_the_turn_of_others(self) -> None:
+        desk = Desk("a", "b", yield_after=5)
+        crowd(desk, 1, "a", "1234")
+        desk.tick(1)
+        desk.job("x", "b")
+        desk.job("5", "a")
+        desk.tick(6)
+        commands = desk.frame(1, Finished("1"), Started("2"), free=0, queued=1)
+        assert [c.job.id for c in of(Dispatch, commands)] == ["4"], "it came before x"
+        desk.tick(1)
+        assert not of(Dispatch, desk.frame(1, Finished("2"), Started("3"), free=0, queued=1)), (
+            "5 came after x"
+        )
+
+    def test_jobs_of_a_lower_class_hold_up_nobody(self) -> None:
+        desk = Desk("a", "b", yield_after=5)
+        crowd(desk, 1, "a", "1234", priority=-1)
+        desk.tick(1)
+        desk.job("x", "b", priority=1)
+        desk.tick(6)
+        assert not of(Dispatch, desk.frame(1, Finished("1"), Started("2"), free=0, queued=1))
 
     def test_whoever_yields_goes_on_when_nobody_waits_any_more(self) -> None:
         desk = Desk("a", "b", yield_after=5)
