@@ -21,8 +21,12 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install -c constraints.txt
 INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
-# Side by side: they need no more than a processor each. The others start servers and models of their own.
+# Side by side: they need no more than a processor each.
 UNIT_TESTS = $(BIN)/python -m pytest tests/unit -n auto
+# Two files at a time: they start servers and models, and mostly wait for one thread of them.
+SERVER_TESTS = $(BIN)/python -m pytest tests/process tests/e2e -n 2 --dist loadfile
+# One by one: they count descriptors, measure times, and look at the screen.
+OTHER_TESTS = $(BIN)/python -m pytest tests --ignore=tests/unit --ignore=tests/process --ignore=tests/e2e
 CONFIG_FLAG = $(if $(CONFIG),--config $(CONFIG))
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -46,7 +50,8 @@ test: $(INSTALLED_DEV)
 	$(MAKE) --no-print-directory lint
 ifeq ($(PYTEST_ARGS),)
 	$(UNIT_TESTS)
-	$(BIN)/python -m pytest tests --ignore=tests/unit
+	$(SERVER_TESTS)
+	$(OTHER_TESTS)
 else
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 endif

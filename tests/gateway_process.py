@@ -14,7 +14,7 @@ import httpx
 import psutil
 import yaml
 
-START_S = 60.0
+START_S = 120.0
 STOP_S = 45.0
 
 
