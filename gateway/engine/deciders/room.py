@@ -16,6 +16,7 @@ from gateway.engine.fleet import Fleet, Model, ModelKey, RoomWait, Worker
 from gateway.engine.placement import NoRoomFor, Plan, Resident, Share, Target
 
 _LOOK_AGAIN_S = 1.0
+"""How often it is looked whether the jobs that go before others' are with workers."""
 
 
 def target_of(model: Model) -> Target:
