@@ -297,7 +297,8 @@ class WhisperParameters(Settings, frozen=True, kw_only=True):
     )
     """Tried in turn where a text repeats itself or is unlikely; they take time where nobody is heard."""
     batch_size: Annotated[int, Meta(ge=1, le=256)] | Literal["auto"] = "auto"
-    """Most windows, of whatever requests, heard in one call; auto: 8 on the CPU, 24 on a GPU."""
+    """Most windows, of whatever requests, heard in one call; auto: 8 on the CPU, 24 on a GPU, divided among
+    its calls."""
     max_step_s: PositiveSeconds = 5.0
     """A call takes fewer windows where it would take longer, by what calls took before."""
     max_audio_s: PositiveSeconds = 4 * 3600.0

@@ -21,7 +21,7 @@ from backends.whisper.voice_activity import VoiceActivityModel
 from backends.whisper.windows import StepBudget
 from config.parameters import WhisperParameters
 
-_BATCH = {"cpu": 8, "cuda": 24}
+_WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 24}
 _ENCODED_AT_ONCE = {"cpu": 1}
 """A processor encodes windows no faster together, and the buffers of many cost more than they save."""
 _WORKERS = 2
@@ -41,7 +41,8 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     model = _open(folder, parameters, device, calls, threads)
     vocabulary = Vocabulary(folder, facts.multilingual)
     hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
-    batch = _BATCH.get(kind, 8) if parameters.batch_size == "auto" else parameters.batch_size
+    usual = max(1, _WINDOWS_AT_ONCE.get(kind, 8) // calls)
+    batch = usual if parameters.batch_size == "auto" else parameters.batch_size
     engine = WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
         StepBudget(parameters.max_step_s, batch),
