@@ -12,6 +12,7 @@ import msgspec
 from backends.base import Backend
 from backends.protocol import Description, JobTask
 from backends.whisper.files import ModelFacts, read_facts
+from backends.whisper.parallel import windows_at_once
 from backends.whisper.prepare import RecordingItem, WhisperPreparer
 from config.parameters import WhisperParameters
 from config.schema import ModelSpec
@@ -30,8 +31,6 @@ them at once were seen to take 0.6 GiB."""
 _WINDOW_GROWTH = 0.85
 """A window takes memory by the decoder's layers times its width: from base to large 13 times as much, where
 weights are 21 times as large."""
-_WINDOWS = 8
-"""That are heard at once on a CPU, where it is not configured."""
 _PARAMETERS = ["language", "prompt", "temperature", "word_timestamps", "logprobs", "voice_activity"]
 
 
@@ -71,9 +70,8 @@ class WhisperBackend(Backend[RecordingItem]):
 
     def _windows_bytes(self, weights_bytes: int) -> int:
         """What as many windows as are heard at once take."""
-        batch, calls = self.parameters.batch_size, self.parameters.n_workers
-        windows = _WINDOWS if batch == "auto" else batch * (2 if calls == "auto" else calls)
-        return int(windows * _BASE_WINDOW_BYTES * (weights_bytes / _BASE_BYTES) ** _WINDOW_GROWTH)
+        window_bytes = _BASE_WINDOW_BYTES * (weights_bytes / _BASE_BYTES) ** _WINDOW_GROWTH
+        return int(windows_at_once(self.parameters) * window_bytes)
 
     def preparer(self) -> WhisperPreparer:
         return WhisperPreparer(self.weights, self.facts(), self.parameters.max_audio_s)

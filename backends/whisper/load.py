@@ -9,25 +9,20 @@ import ctranslate2
 from faster_whisper import WhisperModel
 
 from backends.base import OutOfMemory
-from backends.cores import own_cores
 from backends.whisper.engine import Ears, EngineSettings, WhisperEngine
 from backends.whisper.files import ModelFacts
 from backends.whisper.hearing import Decoding, Hearing
 from backends.whisper.live import LiveWhisper
 from backends.whisper.memory import keep_freed_memory
+from backends.whisper.parallel import calls_and_threads, windows_of_a_call
 from backends.whisper.speech import SpeechSettings
 from backends.whisper.vocabulary import Vocabulary
 from backends.whisper.voice_activity import VoiceActivityModel
 from backends.whisper.windows import StepBudget
 from config.parameters import WhisperParameters
 
-_WINDOWS_AT_ONCE = {"cpu": 8, "cuda": 24}
 _ENCODED_AT_ONCE = {"cpu": 1}
 """A processor encodes windows no faster together, and the buffers of many cost more than they save."""
-_WORKERS = 2
-"""On a processor a call gains little from a second row and less from a second thread. whisper-base on two
-cores writes eight windows of 5 s in 1.3 s by one call with two threads, in 0.8 s by two calls with one thread
-each; one of the windows takes 0.8 and 0.5 s from end to end."""
 _STEPS_OF_PATIENCE = 4
 """A part of a call that takes so many times `max_step_s` may have hung."""
 
@@ -41,8 +36,7 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
     model = _open(folder, parameters, device, calls, threads)
     vocabulary = Vocabulary(folder, facts.multilingual)
     hearing = Hearing(model.model, vocabulary, Decoding(parameters.beam_size, parameters.best_of))
-    usual = max(1, _WINDOWS_AT_ONCE.get(kind, 8) // calls)
-    batch = usual if parameters.batch_size == "auto" else parameters.batch_size
+    batch = windows_of_a_call(parameters, kind, calls)
     engine = WhisperEngine(
         Ears(hearing, vocabulary, model.feature_extractor, VoiceActivityModel),
         StepBudget(parameters.max_step_s, batch),
@@ -63,14 +57,6 @@ def load_engine(folder: Path, facts: ModelFacts, parameters: WhisperParameters, 
         ),
     )
     return LiveWhisper(engine, vocabulary.prompt, VoiceActivityModel)
-
-
-def calls_and_threads(parameters: WhisperParameters, kind: str) -> tuple[int, int]:
-    """Calls of the model at once, and the threads of each."""
-    threads = own_cores() if parameters.n_threads == "auto" else parameters.n_threads
-    usual = min(_WORKERS, threads) if kind == "cpu" else 1
-    calls = usual if parameters.n_workers == "auto" else parameters.n_workers
-    return calls, max(1, threads // calls)
 
 
 def _open(folder: Path, parameters: WhisperParameters, device: str, calls: int, threads: int) -> WhisperModel:

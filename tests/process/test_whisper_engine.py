@@ -20,7 +20,7 @@ from backends.protocol import (
 )
 from backends.whisper import WhisperBackend
 from backends.whisper.engine import WhisperEngine
-from backends.whisper.load import calls_and_threads
+from backends.whisper.parallel import calls_and_threads
 from backends.whisper.prepare import WhisperPreparer
 from config.load import cache_dir, load_config
 from config.parameters import WhisperParameters

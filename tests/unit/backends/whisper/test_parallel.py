@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from backends.whisper.load import calls_and_threads
+from backends.whisper.parallel import calls_and_threads
 from config.parameters import WhisperParameters
 
 
