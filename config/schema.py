@@ -132,7 +132,7 @@ class RemoteImagesConfig(Settings, frozen=True, kw_only=True):
     max_bytes: Positive = 8 * 1024 * 1024
     """Largest picture that is fetched."""
     timeout_s: PositiveSeconds = 10.0
-    """A picture comes within this time, redirects included."""
+    """A picture comes within this time, redirects included, once there is a place for it."""
     max_redirects: Annotated[int, Meta(ge=0, le=20)] = 3
     """Redirects followed on the way to one picture."""
     concurrent: Annotated[int, Meta(ge=1, le=1000)] = 16

@@ -63,11 +63,11 @@ class Fetcher:
     async def fetch(self, url: str, budget: Budget) -> bytes:
         """What `url` holds. Raises NotFetched; TimeoutError where no place among the fetches gets free."""
         location = self._checked(read_location(url, self._settings.ports))
-        deadline = asyncio.get_running_loop().time() + self._settings.timeout_s
-        async with asyncio.timeout_at(deadline):
+        # Two bounds: with one for both, whoever got a place late would find a quick host "too slow".
+        async with asyncio.timeout(self._settings.timeout_s):
             await self._free.acquire()
         try:
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout(self._settings.timeout_s):
                 data = await self._follow(location, budget)
         except TimeoutError:
             raise NotFetched("too slow") from None
