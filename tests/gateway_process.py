@@ -14,7 +14,7 @@ import httpx
 import psutil
 import yaml
 
-START_S = 120.0
+START_S = 300.0
 STOP_S = 45.0
 
 
@@ -117,9 +117,12 @@ def start(config: dict[str, Any], folder: Path, *arguments: str, **popen: Any) -
 def wait_for(condition: Callable[[], bool], timeout_s: float) -> float:
     """Poll what happens in another process; seconds it took. Fails the test at the timeout."""
     started_at = time.monotonic()
+    late = False
     while not _holds(condition):
-        assert time.monotonic() - started_at < timeout_s, f"not within {timeout_s:g} s"
+        assert not late, f"not within {timeout_s:g} s"
         time.sleep(0.02)
+        # It is looked at once more after the timeout: what has been held up may be this process.
+        late = time.monotonic() - started_at >= timeout_s
     return time.monotonic() - started_at
 
 

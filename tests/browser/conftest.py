@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from config.load import load_config
 from tests.gateway_process import GatewayProcess
@@ -29,6 +29,10 @@ FLAGS = [
 ]
 
 OpenPage = Callable[..., Page]
+
+_PATIENCE_S = 30
+"""The page itself looks at the server every four seconds."""
+expect.set_options(timeout=_PATIENCE_S * 1000)
 
 
 def fake_model(name: str, **settings: Any) -> dict[str, Any]:
@@ -103,7 +107,7 @@ def open_page(browser: Browser) -> Iterator[OpenPage]:
                 else None
             ),
         )
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(_PATIENCE_S * 1000)
         page.goto(process.base_url)
         pages.append(page)
         return page

@@ -48,7 +48,7 @@ def test_stop_frees_the_model(page: Page, painter: GatewayProcess) -> None:
     expect(page.get_by_role("progressbar")).to_have_attribute("value", re.compile(r"\d+"))
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#caption")).to_have_text("stopped")
-    wait_for(lambda: painter.running("painter") == 0, 2)
+    wait_for(lambda: painter.running("painter") == 0, 5)
 
 
 def test_a_refusal_is_shown(page: Page) -> None:

@@ -46,4 +46,4 @@ def nothing_left_running(request: pytest.FixtureRequest) -> Iterator[None]:
     if "gateway" in request.fixturenames:
         gateway: GatewayProcess = request.getfixturevalue("gateway")
         for model in (CHAT, EMBEDDING):
-            wait_for(lambda model=model: gateway.running(model) == 0, 2)  # type: ignore[misc]
+            wait_for(lambda model=model: gateway.running(model) == 0, 10)  # type: ignore[misc]

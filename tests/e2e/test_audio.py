@@ -24,7 +24,9 @@ FORMATS: list[Any] = ["mp3", "opus", "aac", "flac", "wav"]
 
 
 def spoken(client: OpenAI, text: str = LINES, form: Any = "mp3") -> bytes:
-    return client.audio.speech.create(model="tts-1", voice="alloy", input=text, response_format=form).content
+    return client.audio.speech.create(
+        model="tts-1", voice="alloy", input=text, response_format=form, extra_body={"seed": 0}
+    ).content
 
 
 def plain(text: str) -> str:

@@ -49,7 +49,7 @@ def shown(*scenes: Scene) -> Any:
 
 @pytest.fixture
 def http(gateway: GatewayProcess) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=gateway.base_url, timeout=60) as client:
+    with httpx.Client(base_url=gateway.base_url, timeout=300) as client:
         yield client
 
 

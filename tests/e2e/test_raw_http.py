@@ -87,20 +87,26 @@ def test_health_answers_while_hostile_bodies_are_read(gateway: GatewayProcess) -
         b'"' * 8_000_000,
     ]
     with httpx.Client(base_url=gateway.base_url, timeout=60) as client:
-        worst_s = 0.0
-        for body in hostile:
-            with socket.create_connection(("127.0.0.1", gateway.port)) as rude:
-                rude.sendall(
-                    b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
-                    b"content-length: %d\r\n\r\n" % len(body) + body
-                )
-                ends_at = time.monotonic() + 0.5
-                while time.monotonic() < ends_at:
-                    started_at = time.monotonic()
-                    assert client.get("/health/live").status_code == 200
-                    worst_s = max(worst_s, time.monotonic() - started_at)
-                assert rude.recv(64).startswith(b"HTTP/1.1 400")
-    assert worst_s < 0.1
+        # The least of three: the machine may pause once, a body that blocks the loop does so each time.
+        worst_s = [min(_worst_health_s(gateway, client, body) for _ in range(3)) for body in hostile]
+    assert max(worst_s) < 0.1
+
+
+def _worst_health_s(gateway: GatewayProcess, client: httpx.Client, body: bytes) -> float:
+    """The longest that /health/live took to answer while this body was read and refused."""
+    worst_s = 0.0
+    with socket.create_connection(("127.0.0.1", gateway.port)) as rude:
+        rude.sendall(
+            b"POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            b"content-length: %d\r\n\r\n" % len(body) + body
+        )
+        ends_at = time.monotonic() + 0.5
+        while time.monotonic() < ends_at:
+            started_at = time.monotonic()
+            assert client.get("/health/live").status_code == 200
+            worst_s = max(worst_s, time.monotonic() - started_at)
+        assert rude.recv(64).startswith(b"HTTP/1.1 400")
+    return worst_s
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"])

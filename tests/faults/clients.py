@@ -39,7 +39,7 @@ def resets(stage: Stage) -> list[Figure]:
         begun = [entry for entry in entries if entry.events]
         ledger.leave(begun[:1])
         left_at = time.monotonic()
-        wait_for(lambda: _ended(gateway, cast.name) > ended, 5)
+        wait_for(lambda: _ended(gateway, cast.name) > ended, 20)
         told_s = time.monotonic() - left_at
         ledger.leave(entries)
         left_at = time.monotonic()
@@ -61,6 +61,10 @@ def resets(stage: Stage) -> list[Figure]:
 
 def _begun(entries: Sequence[Entry]) -> int:
     return sum(entry.events > 0 for entry in entries)
+
+
+def _refused(entries: Sequence[Entry]) -> int:
+    return sum(entry.outcome == "refused" for entry in entries)
 
 
 def _ended(gateway: GatewayProcess, model: str) -> float:
@@ -155,14 +159,15 @@ def few_descriptors(stage: Stage) -> list[Figure]:
         pid = gateway.process.pid
         with Ledger(gateway.base_url) as ledger:
             held = ledger.send(CHAT, chat(f"@tokens:{ENDLESS} @slow:1000"), count=150, at_once=200)
-            time.sleep(1)
-            cpu_before, lines_before = cpu_s(pid), _lines(gateway)
+            wait_for(lambda: _begun(held) + _refused(held) == len(held), 30)
+            cpu_before, lines_before, began_at = cpu_s(pid), _lines(gateway), time.monotonic()
             time.sleep(watch_s)
-            busy = (cpu_s(pid) - cpu_before) / watch_s
-            said = (_lines(gateway) - lines_before) / watch_s
-            served, refused = _begun(held), sum(entry.outcome == "refused" for entry in held)
+            watched_s = time.monotonic() - began_at
+            busy = (cpu_s(pid) - cpu_before) / watched_s
+            said = (_lines(gateway) - lines_before) / watched_s
+            served, refused = _begun(held), _refused(held)
             ledger.leave(held)
-            ledger.settle(held, 5)
+            ledger.settle(held, 20)
             wait_for(lambda: gateway.running("fake") == 0, 20)
             after = ledger.answer(CHAT, chat("@tokens:2"))
             return [

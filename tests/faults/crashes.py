@@ -132,11 +132,11 @@ def _died(gateway: GatewayProcess, model: str, sizes: list[int]) -> bool:
 @row(7, "hang at load, and death half-way through it")
 def bad_loads(stage: Stage) -> list[Figure]:
     ballast = stage.size(500, 100) * MIB
-    limit_s = 2.0
+    limit_s = 6.0
     settings = {
         "models": [
             fake("hangs", load_fault="hang", ballast_bytes=ballast, preload=False),
-            fake("dies", load_fault="die", load_ms=300, ballast_bytes=ballast, preload=False),
+            fake("dies", load_fault="die", load_ms=2000, ballast_bytes=ballast, preload=False),
             fake("sound"),
         ],
         "timeouts": {"load_s": limit_s},

@@ -19,7 +19,7 @@ def killed_under_streams(stage: Stage) -> list[Figure]:
     count = stage.size(100, 60)
     patience = Manner(patience_s=300)
     with (
-        GatewayProcess.serving(cast.config(replicas=2, step_ms=20), stage.folder) as gateway,
+        GatewayProcess.serving(cast.config(replicas=2, step_ms=50), stage.folder) as gateway,
         Ledger(gateway.base_url) as ledger,
     ):
         wait_for(lambda: gateway.workers(cast.name) == 2, 120)
@@ -27,9 +27,10 @@ def killed_under_streams(stage: Stage) -> list[Figure]:
         victim, _ = gateway.worker_pids()
         entries = ledger.send(CHAT, cast.request(stage.size(60, 40)), count=count, manner=patience)
         wait_for(lambda: sum(entry.events > 2 for entry in entries) >= 20, 60)
+        died = _deaths(gateway, cast)
         os.kill(victim, signal.SIGKILL)
         killed_at = time.monotonic()
-        wait_for(lambda: gateway.workers(cast.name) < 2, 20)
+        wait_for(lambda: _deaths(gateway, cast) > died, 20)
         wait_for(lambda: gateway.workers(cast.name) == 2, 60)
         back_s = time.monotonic() - killed_at
         load_s = gateway.loads_s(cast.name) - loads_s  # it shares the cores with the streams that go on
@@ -68,11 +69,17 @@ def killed_under_a_whole_answer(stage: Stage) -> list[Figure]:
 
 
 def _kill_under(gateway: GatewayProcess, ledger: Ledger, cast: Cast, times: int) -> Entry:
-    entries = ledger.send(CHAT, cast.request(60, stream=False))
+    # Long enough not to be done before it is killed for the last time.
+    entries = ledger.send(CHAT, cast.request(200 if times == 1 else 5000, stream=False))
     for _ in range(times):
         wait_for(lambda: gateway.running(cast.name) == 1, 20)
+        died = _deaths(gateway, cast)
         (worker,) = gateway.worker_pids()
         os.kill(worker, signal.SIGKILL)
-        wait_for(lambda: gateway.workers(cast.name) == 0, 20)
+        wait_for(lambda died=died: _deaths(gateway, cast) > died, 20)  # type: ignore[misc]
     (entry,) = ledger.settle(entries, 30)
     return entry
+
+
+def _deaths(gateway: GatewayProcess, cast: Cast) -> float:
+    return gateway.metric("worker_events_total", model=cast.name, event="died")

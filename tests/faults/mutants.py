@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.cast import CHAT, chat, fake
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Ledger, Manner
 from tests.faults.outside import zombies
 from tests.faults.table import Figure, Stage, exactly, row, told
 from tests.faults.tiny_models import write_tiny_bert, write_tiny_gguf
@@ -64,9 +64,10 @@ def _serve(stage: Stage, broken: list[Path]) -> list[Figure]:
         Ledger(gateway.base_url) as ledger,
     ):
         gateway.wait_until_ready()
-        (stream,) = ledger.send(CHAT, chat("@tokens:100000"))
+        patience = Manner(patience_s=700)
+        (stream,) = ledger.send(CHAT, chat("@tokens:100000"), manner=patience)
         asked = [{"model": model["name"], "input": "a b c"} for model in models]
-        entries = ledger.settle(ledger.send_each("/v1/embeddings", asked, at_once=2), 600)
+        entries = ledger.settle(ledger.send_each("/v1/embeddings", asked, at_once=2, manner=patience), 600)
         told_of = [entry.verdict for entry in entries]
         return [
             exactly("given to a gateway and failed", sum(v in _FAILED for v in told_of), len(models)),

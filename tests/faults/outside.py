@@ -10,7 +10,7 @@ MIB = 2**20
 QUIET_S = 1.0
 CLOSING_S = 10.0
 """A connection or a pipe may take so long to be closed; what leaks stays."""
-REAPED_S = 1.0
+REAPED_S = 10.0
 
 
 def rss_bytes(pid: int) -> int:

@@ -5,7 +5,7 @@ import yaml
 from tests.faults.cast import CHAT, chat, fake
 from tests.faults.ledger import Ledger
 from tests.faults.table import Figure, Stage, exactly, row
-from tests.gateway_process import GatewayProcess
+from tests.gateway_process import GatewayProcess, wait_for
 
 RELOAD = "/admin/config/reload"
 
@@ -32,6 +32,7 @@ def bad_reloads(stage: Stage) -> list[Figure]:
             told_of[what] = ledger.answer(RELOAD, {}).verdict
             streams += ledger.send(CHAT, chat("@tokens:5", model="second"), count=3)
         refused = gateway.metric("config_reloads_total", outcome="refused")
+        wait_for(lambda: all(entry.events or entry.outcome for entry in streams), 20)
         file.write_text(yaml.safe_dump({"server": {"port": 0}, "models": settings["models"][:1]}))
         mended = ledger.answer(RELOAD, {})
         ledger.settle(streams)

@@ -17,7 +17,7 @@ def told_to_end(stage: Stage) -> list[Figure]:
     count = stage.size(50, 20)
     timeouts = {"drain_s": 120 if stage.models == "starter" else 30}
     with (
-        GatewayProcess.serving(cast.config(timeouts=timeouts), stage.folder) as gateway,
+        GatewayProcess.serving(cast.config(step_ms=50, timeouts=timeouts), stage.folder) as gateway,
         Ledger(gateway.base_url) as ledger,
     ):
         gateway.wait_until_ready()
@@ -26,7 +26,7 @@ def told_to_end(stage: Stage) -> list[Figure]:
         wait_for(lambda: _taken(gateway, cast.name) >= count, 20)
         family = gateway.family()
         gateway.process.send_signal(signal.SIGTERM)
-        unready_s = wait_for(lambda: gateway.get("/health/ready").status_code == 503, 2)
+        unready_s = wait_for(lambda: gateway.get("/health/ready").status_code == 503, 20)
         late = ledger.answer(CHAT, cast.request(2))
         ledger.settle(entries, 150)
         ended_at = time.monotonic()
@@ -77,10 +77,10 @@ def forced_to_end(stage: Stage) -> list[Figure]:
             wait_for(lambda: entry.events > 0, 10)
             family = gateway.family()
             gateway.process.send_signal(signal.SIGTERM)
-            wait_for(lambda: gateway.get("/health/ready").status_code == 503, 2)
+            wait_for(lambda: gateway.get("/health/ready").status_code == 503, 20)
             gateway.process.send_signal(signal.SIGTERM)
             forced_at = time.monotonic()
-            status = gateway.process.wait(5)
+            status = gateway.process.wait(20)
             wait_for(lambda: not any_alive(family), 10)
             ledger.settle(timeout_s=5)
             return [

@@ -20,7 +20,7 @@ def silent(stage: Stage) -> list[Figure]:
 
 
 def _silent(stage: Stage, fault: str) -> list[Figure]:
-    limit_s = stage.size(2.0, 0.5)
+    limit_s = stage.size(2.0, 1.5)
     settings = {"models": [fake(step_ms=5)], "timeouts": {"step_s": limit_s}}
     with GatewayProcess.serving(settings, stage.folder) as gateway, Ledger(gateway.base_url) as ledger:
         gateway.wait_until_ready()

@@ -73,7 +73,7 @@ def versions(stage: Stage) -> list[Figure]:
 @row(29, "a hot swap under 20 running streams", starter=True)
 def hot_swap(stage: Stage) -> list[Figure]:
     cast = Cast(stage)
-    settings = cast.config(step_ms=20, max_sequences=STREAMS)
+    settings = cast.config(step_ms=50, max_sequences=STREAMS)
     if stage.models == "starter":
         settings["models"][0]["parameters"]["n_seq_max"] = STREAMS
     with (

@@ -355,32 +355,32 @@ def test_the_worker_s_death_is_told_and_the_model_comes_back(tmp_path: Path) -> 
 
 
 def test_the_watchdog_spares_idle_sessions_and_strikes_hung_ones(tmp_path: Path) -> None:
-    with GatewayProcess.serving(config(timeouts={"step_s": 1.0}), tmp_path) as gateway:
+    with GatewayProcess.serving(config(timeouts={"step_s": 2.5}), tmp_path) as gateway:
         gateway.wait_until_ready()
         with live(gateway) as session:
             session.send(update(transcription={"prompt": "@hang:1"}))
             speak(session, *SECOND)
             assert session.transcript()
-            time.sleep(2.5)
+            time.sleep(5.5)
             speak(session, *SECOND)
             assert session.error()["code"] == "worker_died"
 
 
 def test_limits_of_sessions(tmp_path: Path) -> None:
     models = [MODEL | {"max_sessions": 1}]
-    timeouts = {"session_idle_s": 1.5, "session_s": 4.0, "request_s": 1.0}
+    timeouts = {"session_idle_s": 4.0, "session_s": 6.0, "request_s": 1.0}
     with GatewayProcess.serving({"models": models, "timeouts": timeouts}, tmp_path) as gateway:
         gateway.wait_until_ready()
         with live(gateway) as first, live(gateway) as second:
             speak(first, silence(100))
-            time.sleep(0.3)
+            wait_for(lambda: gateway.metric("sessions_open", model="fake") == 1, 10)
             speak(second, silence(100))
             assert second.error()["code"] == "too_many_sessions"
             assert first.error()["code"] == "session_idle"
         with live(gateway) as session:
             started_at = time.monotonic()
             speak_until_closed(session)
-            assert 3 < time.monotonic() - started_at < 8
+            assert 5 < time.monotonic() - started_at < 30
             assert session.error()["code"] == "session_expired"
 
 

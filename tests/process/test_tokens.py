@@ -174,7 +174,7 @@ async def test_a_refusal_names_its_parameter(tmp_path: Path) -> None:
 
 
 async def test_a_text_that_kills_the_helper_fails_alone(tmp_path: Path) -> None:
-    async with running_engine(tmp_path, fake_model(), timeouts={"prepare_s": 0.5}) as engine:
+    async with running_engine(tmp_path, fake_model(), timeouts={"prepare_s": 2.0}) as engine:
         pid = await ready_pid(engine)
         for script, kind in (("@prepare-die", errors.InternalError), ("@prepare-hang", errors.BadRequest)):
             with pytest.raises(kind):

@@ -35,7 +35,7 @@ class Server(GatewayProcess):
 
     def wait_until_nothing_is_left(self) -> None:
         """The last byte of an answer goes out a moment before its request ends."""
-        wait_for(lambda: self.left() == [], 2)
+        wait_for(lambda: self.left() == [], 10)
 
     def rss_bytes(self) -> int:
         return psutil.Process(self.process.pid).memory_info().rss
@@ -54,7 +54,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "models": [spec | {"parameters": {"tokens": 4}}],
         "paths": {"spool_dir": str(folder / "spool")},
         "limits": {"upload_bytes": CAP},
-        "timeouts": {"send_s": 1.0},
+        "timeouts": {"send_s": 4.0},
     }
     with Server.serving(config, folder) as process:
         assert isinstance(process, Server)

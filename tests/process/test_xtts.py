@@ -83,7 +83,8 @@ async def engine(
 
 
 def serving(cache: Path, model: ModelSpec) -> Any:
-    return running_engine(cache, model, backends={"xtts": {"python": str(PYTHON)}})
+    patient = {"queue_s": 600, "load_s": 600}
+    return running_engine(cache, model, backends={"xtts": {"python": str(PYTHON)}}, timeouts=patient)
 
 
 async def read(stream: JobStream) -> list[Output]:

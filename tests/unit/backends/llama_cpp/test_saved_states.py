@@ -16,7 +16,7 @@ from backends.llama_cpp.prefixes import common_prefix
 from backends.llama_cpp.saved_states import SavedStates
 from backends.llama_cpp.state_files import StateFolder, state_name
 
-FLUSH_S = 10.0
+FLUSH_S = 60.0
 OVERHEAD = 80
 """About what a short state's header and checksum take in a file."""
 
@@ -440,14 +440,14 @@ def test_a_lock_that_another_worker_holds_is_not_waited_for_without_end(folder: 
     two.close()
 
 
-def test_what_waits_for_a_slow_disk_is_bounded(folder: Path) -> None:
+def test_what_waits_for_a_slow_disk_is_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backends.llama_cpp.saved_states._WAITING_BYTES", 64_000)
     store = states(folder, disk=1 << 30)
     other = StateFolder(folder, max_bytes=1, fingerprint="other")
-    megabyte = 1 << 20
     with other._lock():  # nobody else can write
         for token in range(4):
-            store.put("", ids(token), bytes(30 * megabyte))
-        assert store.host_used == 60 * megabyte
+            store.put("", ids(token), bytes(30_000))
+        assert store.host_used == 60_000
     assert store.flush(FLUSH_S)
     assert store.host_used == 0
     assert [held(store, ids(token)) is not None for token in range(4)] == [True, True, False, False]
