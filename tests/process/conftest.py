@@ -69,7 +69,7 @@ def pictures_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gatew
     models = [
         model("blip", ["caption"], write_blip(folder / "blip"), max_tokens=10),
         model("clip", ["classify", "embed"], write_clip(folder / "clip")),
-        model("diffusion", ["paint", "edit"], painter, steps=3, guidance=2),
+        model("diffusion", ["paint", "edit"], painter, steps=3, guidance=2, max_steps=1000),
     ]
     config: dict[str, Any] = {"models": models, "paths": {"spool_dir": str(folder / "spool")}}
     with GatewayProcess.serving(config, folder) as process:

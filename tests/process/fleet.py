@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import count
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from backends.protocol import Delta, EmbedParameters, Finished, GenerateParameters, Job, Text
+from backends.protocol import Delta, EmbedParameters, Finished, GenerateParameters, Job, Output, Text
 from config.schema import Config, ModelSpec
 from gateway.engine.engine import Engine
 from gateway.engine.stream import JobStream
@@ -70,15 +70,19 @@ async def read(stream: JobStream) -> str:
     """All of a streamed text. Raises the job's GatewayError."""
     text = ""
     while True:
-        for output in await stream.next():
-            if isinstance(output, Delta):
-                text += output.text
-            elif isinstance(output, Finished):
-                return text
+        outputs = await stream.next()
+        text += text_of(outputs)
+        if any(isinstance(output, Finished) for output in outputs):
+            return text
 
 
-async def first_output(stream: JobStream) -> None:
-    await stream.next()
+async def first_text(stream: JobStream) -> str:
+    """What has come of it as soon as something has: one word, or more where this process was held up."""
+    return text_of(await stream.next())
+
+
+def text_of(outputs: Iterable[Output]) -> str:
+    return "".join(output.text for output in outputs if isinstance(output, Delta))
 
 
 async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> float:

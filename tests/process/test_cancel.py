@@ -1,12 +1,14 @@
 """A client that leaves, and a deadline that passes, in whatever phase the job is.
 
-Each time the worker is told within 200 ms, the slot is free within a second, and what waited then runs.
+Each time the worker is told, its slot gets free, and what waited then runs: all of it long before the job
+would have ended. How fast on a machine that does nothing else is told by the fault table.
 """
 
 import asyncio
 import contextlib
 import io
 import socket
+import time
 import wave
 from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
@@ -29,8 +31,8 @@ from gateway.telemetry.metrics import Metrics
 from gateway.weights.store import WeightsStore
 from tests.process.fleet import until
 
-TOLD_S = 0.2
-FREE_S = 1.0
+TOLD_S = 2.0
+FREE_S = 5.0
 
 Phase = Callable[["Live"], bool]
 How = Literal["leaves", "deadline"]
@@ -175,7 +177,7 @@ SHORT = "@tokens:1"
 FAKE: dict[str, Cell] = {
     "queued in the gateway": Cell(TALK, chat("late"), queued, chat(SHORT), chat("@slow:20")),
     "queued in the worker": Cell(TALK, chat("next"), preparing, chat(SHORT), chat("@slow:20")),
-    "loading": Cell(fake("generate", load_ms=1500), chat("cold"), loading, chat(SHORT)),
+    "loading": Cell(fake("generate", load_ms=3000), chat("cold"), loading, chat(SHORT)),
     "preparing": Cell(TALK, chat("@prepare-hang"), preparing, chat(SHORT)),
     "prefill": Cell(TALK, chat("@slow:100"), worked_on, chat(SHORT), steps_s=0),
     "decode": Cell(TALK, chat("long"), worked_on, chat(SHORT)),
@@ -211,7 +213,7 @@ async def end_in_phase(live: Live, cell: Cell, how: How, free_s: float = FREE_S)
                 holders += [tasks.create_task(cell.before.send(live)) for _ in range(2)]
                 await until(lambda: len(live.held()) == 3)
         known = live.jobs
-        headers = {"x-request-timeout": "1"} if how == "deadline" else {}
+        headers = {"x-request-timeout": "2"} if how == "deadline" else {}
         victim = tasks.create_task(answer_or_nothing(cell.victim.send(live, **headers)))
         await until(lambda: len(live.jobs - known) == 1)
         (job,) = live.jobs - known
@@ -297,11 +299,13 @@ REAL: dict[str, list[tuple[Call, Call]]] = {
 @pytest.mark.parametrize("model", REAL)
 async def test_a_real_engine_lets_go(tmp_path: Path, model: str) -> None:
     """After the step that it is in. How long that takes depends on the machine and what else runs on it: less
-    than a second where this is alone, but it is not what is tried here. Whisper lets go within a second
-    whatever its model is at."""
+    than a second where this is alone, but it is not what is tried here. Whisper lets go soon whatever its
+    model is at: in the time of a few short recordings, where a window of the long one takes many."""
     spec = starter(model)
-    free_s = FREE_S if model.startswith("whisper") else 20
     async with live(tmp_path, spec, cache_dir(load_config())) as running:
         for victim, after in REAL[model]:
             assert (await after.send(running)).status_code == 200  # it is loaded
+            began_at = time.monotonic()
+            assert (await after.send(running)).status_code == 200
+            free_s = max(1.0, 4 * (time.monotonic() - began_at)) if model.startswith("whisper") else 20
             await end_in_phase(running, Cell(spec, victim, worked_on, after), "leaves", free_s=free_s)

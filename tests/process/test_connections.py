@@ -33,8 +33,10 @@ REQUEST = (
 
 
 @contextlib.contextmanager
-def serving(folder: Path, limits: dict[str, Any], **more: Any) -> Iterator[GatewayProcess]:
-    config = {"models": [MODEL], "limits": limits, "timeouts": {"keepalive_s": 1000, "head_s": 1}}
+def serving(
+    folder: Path, limits: dict[str, Any], head_s: float = 30, **more: Any
+) -> Iterator[GatewayProcess]:
+    config = {"models": [MODEL], "limits": limits, "timeouts": {"keepalive_s": 1000, "head_s": head_s}}
     with GatewayProcess.serving(config, folder, **more) as gateway:
         yield gateway.wait_until_ready()
 
@@ -68,24 +70,26 @@ def test_more_connections_than_allowed_are_refused_and_health_answers(tmp_path: 
             assert refused.json()["error"]["code"] == "too_many_connections"
             assert int(refused.headers["retry-after"]) >= 1
             assert client.get("/health/live").status_code == 200
+        assert gateway.metric("refusals_total", reason="too_many_connections") == 1
         for stream in streams:
             stream.close()
-        wait_for(lambda: gateway.get("/v1/models").status_code == 200, 1)
-        assert gateway.metric("refusals_total", reason="too_many_connections") == 1
+        wait_for(lambda: gateway.get("/v1/models").status_code == 200, 10)
 
 
 def test_a_head_that_never_ends_costs_its_connection(tmp_path: Path) -> None:
-    with serving(tmp_path, {}) as gateway, connected(gateway, 3) as (silent, slow, whole):
+    with serving(tmp_path, {}, head_s=2) as gateway, connected(gateway, 3) as (silent, slow, whole):
         slow.sendall(b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n")
         whole.sendall(REQUEST)
         began_at = time.monotonic()
-        while time.monotonic() - began_at < 0.8:
+        while time.monotonic() - began_at < 1.5:
             slow.sendall(b"x-more: 1\r\n")
             time.sleep(0.1)
         assert answer(slow) == answer(silent) == b""
-        assert time.monotonic() - began_at < 2
-        assert whole.recv(12) == b"HTTP/1.1 200"
-        assert b"w1 " in whole.recv(65536), "a stream lasts as long as it lasts"
+        assert time.monotonic() - began_at < 10
+        came = b""
+        while b"w1 " not in came and (more := whole.recv(65536)):
+            came += more
+        assert b"w1 " in came, "a stream lasts as long as it lasts"
 
 
 def test_few_file_descriptors_shed_load_without_spinning(tmp_path: Path) -> None:

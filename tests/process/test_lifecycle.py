@@ -12,7 +12,7 @@ from gateway.engine.engine import Engine
 from tests.process.fleet import (
     fake_model,
     family,
-    first_output,
+    first_text,
     read,
     ready_pid,
     running_engine,
@@ -56,20 +56,20 @@ async def test_a_load_during_an_unload_waits_for_nothing_but_room(tmp_path: Path
     async with running_engine(tmp_path, model, devices=[device]) as engine:
         pid = await ready_pid(engine)
         stream = await submit(engine, "long")
-        await first_output(stream)
+        began = await first_text(stream)
         unload = asyncio.create_task(engine.life.unload("fake"))
         await asyncio.sleep(0)
         await engine.life.load("fake")
         assert not psutil.pid_exists(pid), "there is room for one of them"
         assert await unload
-        assert len((await read(stream)).split()) == 19, "nothing was cut off"
+        assert len((began + await read(stream)).split()) == 20, "nothing was cut off"
         assert len(worker_pids(engine)) == 1
 
 
 async def test_a_forced_unload_ends_the_jobs(tmp_path: Path) -> None:
     async with running_engine(tmp_path, fake_model(step_ms=20, tokens=10_000)) as engine:
         stream = await submit(engine, "long")
-        await first_output(stream)
+        await first_text(stream)
         assert await engine.life.unload("fake", force=True)
         with pytest.raises(errors.ModelUnloaded):
             await read(stream)
@@ -93,7 +93,7 @@ async def test_over_budget_is_said_at_once(tmp_path: Path) -> None:
 async def test_an_idle_model_frees_its_memory(tmp_path: Path) -> None:
     others = set(family())
     async with running_engine(tmp_path, fake_model(), timeouts={"idle_ttl_s": 0.3}) as engine:
-        await ready_pid(engine)
+        await until(lambda: 'event="ready"' in engine._metrics.render().decode())
         await until(lambda: state(engine) == "cold")
         assert not set(family()) - others
         assert await read(await submit(engine, "@tokens:1")) == "w0 "
@@ -115,12 +115,11 @@ async def test_a_swap_under_streams_fails_none_and_cuts_none(tmp_path: Path) -> 
     async with running_engine(tmp_path, fake_model(tokens=60, step_ms=20)) as engine:
         await ready_pid(engine)
         streams = [await submit(engine, "old") for _ in range(STREAMS)]
-        for stream in streams:
-            await first_output(stream)
+        began = [await first_text(stream) for stream in streams]
         await engine.life.swap(fake_model(tokens=3, load_ms=200))
         assert await read(await submit(engine, "new")) == "w0 w1 w2 "
-        texts = await asyncio.gather(*map(read, streams))
-        assert {len(text.split()) for text in texts} == {59}
+        ended = await asyncio.gather(*map(read, streams))
+        assert {len((first + rest).split()) for first, rest in zip(began, ended, strict=True)} == {60}
         await until(lambda: len(engine.model("fake").workers) == 1)
         assert engine.model("fake").version == 2
 

@@ -201,6 +201,8 @@ def test_answers_stream_on_while_a_picture_is_computed(qwen: Seer) -> None:
     while not any(isinstance(output, Delta) for output in qwen.outputs):
         qwen.outputs += qwen.engine.step()
     qwen.add("picture", qwen.chat(1, width=160, height=90), max_tokens=1)
+    qwen.outputs += qwen.engine.step()
+    assert qwen.engine._arrivals._reading.wait(60), "it joins as soon as it is read, however long that takes"
     written: list[int] = []
     while not qwen.results_of("picture"):
         qwen.outputs += qwen.engine.step()

@@ -17,7 +17,7 @@ from gateway.engine.events import ModelWanted
 from gateway.engine.launcher.memory import children, group_memory, wait_gone
 from tests.process.fleet import (
     fake_model,
-    first_output,
+    first_text,
     read,
     ready_pid,
     running_engine,
@@ -126,7 +126,7 @@ async def test_a_busy_model_is_waited_for_no_longer_than_a_request_waits(tmp_pat
         engine._post(ModelWanted("busy"))
         await ready_pid(engine, "busy")
         stream = await submit(engine, "@tokens:10000", model="busy")
-        await first_output(stream)
+        await first_text(stream)
         with pytest.raises(errors.NoRoom) as caught:
             await read(await submit(engine, "x", model="other"))
         assert caught.value.retry_after_s
@@ -156,7 +156,7 @@ async def test_a_load_without_memory_fails_where_nobody_can_leave(tmp_path: Path
     models = [loaded_by_request(name, room_file=room, step_ms=5) for name in ("a", "b")]
     async with running_engine(tmp_path, *models, placement={"min_residency_s": 0}) as engine:
         stream = await submit(engine, "@tokens:10000", model="a")
-        await first_output(stream)
+        await first_text(stream)
         with pytest.raises(errors.NoRoom):
             await read(await submit(engine, "x", model="b"))
         stream.abort()

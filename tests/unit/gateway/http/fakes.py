@@ -264,6 +264,8 @@ class FakeEngine:
         self.parameters = CHAT_DESCRIPTION.parameters
         """What the chat model honours."""
         self.describe_blocked: asyncio.Event | None = None
+        self.describing = asyncio.Event()
+        """Somebody has asked for a description."""
         self.undescribed: GatewayError | None = None
         self.ready = True
         self.draining = False
@@ -275,6 +277,7 @@ class FakeEngine:
         return self._registry.resolve(name)
 
     async def description(self, model: str) -> Description:
+        self.describing.set()
         if self.describe_blocked is not None:
             await self.describe_blocked.wait()
         if self.undescribed is not None:
