@@ -151,19 +151,18 @@ class Listener:
         return []
 
     def _commit(self, tag: str) -> list[Output]:
-        outputs: list[Output] = []
-        if self._unjudged and self.turns.open_samples:
+        rest = b""
+        if self.turns.open_samples:
             # The rest of a frame belongs to the turn that it was said in.
-            for change in self.turns.judge(bytes(self._unjudged), 1.0):
-                outputs += self._told(change)
+            rest = bytes(self._unjudged)
             self._unjudged.clear()
         try:
-            ended = self.turns.commit()
+            ended = self.turns.commit(rest)
         except NothingToCommit:
-            return [*outputs, _refused(self.job_id, tag, *_EMPTY)]
+            return [_refused(self.job_id, tag, *_EMPTY)]
         self._overflowed = False
         self.waiting.append(ended.audio)
-        return [*outputs, Committed(self.job_id, ended.turn)]
+        return [Committed(self.job_id, ended.turn)]
 
     def _end(self) -> list[Output]:
         self.input_ended = True

@@ -103,8 +103,12 @@ class Turns:
         self._keep(self._prefix + self._likely * samples)
         return []
 
-    def commit(self) -> Ended:
-        """End the open turn now; where nobody speaks, it is what is kept. Raises NothingToCommit."""
+    def commit(self, rest: bytes = b"") -> Ended:
+        """End the open turn now; where nobody speaks, it is what is kept. Raises NothingToCommit.
+
+        `rest`: the beginning of a frame that was said in it. It is not judged: that might end the turn first.
+        """
+        self._kept += rest
         if self._count * 1000 < SHORTEST_TURN_MS * self.rate:
             raise NothingToCommit
         return self._end()

@@ -39,6 +39,11 @@ HONOURED = [
 
 LIMITS = {"n": 128, "best_of": 128, "top_logprobs": 20, "logprobs": 20}
 
+LEAST_TEMPERATURE = 1e-6
+"""A temperature below it counts as 0. llama.cpp divides logits by the temperature in float32: a tiny one
+makes infinities of them, and any token may be chosen. At this one only tokens within about 0.00001
+of the likeliest have a chance, which is hardly more than the rounding of logits in float32."""
+
 _REPEAT_WINDOW = 64
 _RANDOM_SEED = 0xFFFFFFFF
 """llama.cpp draws its own seed for this one."""
@@ -56,6 +61,11 @@ class Sampling(Struct, frozen=True):
     repeat_last_n: int = _REPEAT_WINDOW
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
+
+    @property
+    def takes_likeliest(self) -> bool:
+        """No chance plays a part."""
+        return self.temperature < LEAST_TEMPERATURE
 
 
 def check_defaults(defaults: Mapping[str, float]) -> None:
@@ -100,9 +110,8 @@ class Greedy:
 def greedy(sampling: Sampling, bias: Mapping[int, float]) -> Greedy | None:
     """None where a chain is needed: chance plays a part, or what was written counts."""
     repeats = sampling.repeat_penalty != 1.0 and sampling.repeat_last_n != 0
-    if sampling.temperature > 0.0 or repeats or sampling.frequency_penalty or sampling.presence_penalty:
-        return None
-    return Greedy(bias)
+    penalised = repeats or sampling.frequency_penalty or sampling.presence_penalty
+    return Greedy(bias) if sampling.takes_likeliest and not penalised else None
 
 
 def build_chain(
@@ -143,7 +152,7 @@ def build_chain(
     if sampling.frequency_penalty or sampling.presence_penalty:
         penalties = (sampling.frequency_penalty, sampling.presence_penalty)
         add(C.llama_sampler_init_penalties(n_vocab, n_ctx, 1.0, *penalties))
-    if sampling.temperature <= 0.0:
+    if sampling.takes_likeliest:
         add(C.llama_sampler_init_greedy())
         return chain
     if sampling.top_k > 0:

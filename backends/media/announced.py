@@ -17,8 +17,9 @@ _TOLERATED_S = 0.5
 """Broken packets inside and rounded durations are no cut."""
 _HEADER = struct.Struct("<4sI")
 _MOST_CHUNKS = 1000
-_UNKNOWN_SIZE = 0xFFFFFFFF
-"""What a WAV says that is sent before its length is known, as the speech route and ffmpeg to a pipe do."""
+_UNKNOWN_SIZE = 0x7FFFF000
+"""From here on a WAV's size means that it was sent before its length was known. To a pipe, sox writes this
+one; ffmpeg and the speech route write 0xFFFFFFFF."""
 
 
 def wav_is_cut(file: BinaryIO) -> bool:
@@ -40,7 +41,7 @@ def _ends_within_chunk(file: BinaryIO) -> bool:
             return False
         name, size = _HEADER.unpack(header)
         if name == b"data":
-            return size != _UNKNOWN_SIZE and length - file.tell() < int(size) * _TOLERATED
+            return size < _UNKNOWN_SIZE and length - file.tell() < int(size) * _TOLERATED
         file.seek(size + size % 2, os.SEEK_CUR)
     return False
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import av
-import numpy as np
 from av.audio.resampler import AudioResampler
 from msgspec import Struct
 
 from backends.base import JobError
 from backends.media.announced import announced_s, is_cut, wav_is_cut
+from backends.media.channels import Channels
 from backends.media.opening import opened
 from backends.protocol import Blob
 
@@ -26,7 +26,6 @@ FORMATS = (
 )
 """Demuxers that may be tried, by FFmpeg's names. Playlists (hls, concat, dash …) are not among them."""
 MAX_CHANNELS = 32
-_FLOAT_FORMATS = ("flt", "fltp", "dbl", "dblp")
 
 _CUT = "The recording is cut off: its header announces more sound than the file holds."
 
@@ -75,11 +74,12 @@ def _pieces(file: BinaryIO, limits: AudioLimits) -> Iterator[bytes]:
             stream = container.streams.audio[0]
             announced = announced_s(container, stream)
             decoded_s = 0.0
+            channels = Channels()
             resampler = AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
             for frame in _frames(container, stream):
-                _check(frame, limits)
+                _check(frame, channels, limits)
                 decoded_s += frame.samples / frame.sample_rate
-                for part in resampler.resample(frame):
+                for part in resampler.resample(channels.mixable(frame)):
                     yield part.to_ndarray().astype("<i2", copy=False).tobytes()
             for part in resampler.resample(None):
                 yield part.to_ndarray().astype("<i2", copy=False).tobytes()
@@ -103,11 +103,11 @@ def _frames(container: "av.container.InputContainer", stream: "av.AudioStream") 
                 yield frame
 
 
-def _check(frame: "av.AudioFrame", limits: AudioLimits) -> None:
-    channels = frame.layout.nb_channels
-    if channels > MAX_CHANNELS:
-        raise _unusable(limits, f"The recording has {channels} channels; at most {MAX_CHANNELS} are taken.")
-    if frame.format.name in _FLOAT_FORMATS and not np.isfinite(frame.to_ndarray()).all():
+def _check(frame: "av.AudioFrame", channels: Channels, limits: AudioLimits) -> None:
+    count = frame.layout.nb_channels
+    if count > MAX_CHANNELS:
+        raise _unusable(limits, f"The recording has {count} channels; at most {MAX_CHANNELS} are taken.")
+    if not channels.are_finite(frame):
         raise _unusable(limits, "The recording holds samples that are no finite numbers.")
 
 

@@ -4,9 +4,12 @@ Works on text and on phonemes alike: both have spaces between words and punctuat
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-_CLAUSE_END = re.compile(r"(?<=[,;:—–、，；：])\s*")
+_CLAUSE_END = re.compile(r"(?<=[,;:])\s+|(?<=[—–、，；：])\s*")
+"""A comma or colon without space behind it stands in a number or a time."""
+_WORD_END = re.compile(r"\s+")
+_INSIDE_WORD = re.compile(r"(?<=[,;:])")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’)\]]*\s+|(?<=[。！？])")
 _INITIAL = re.compile(r"(^|[\s(])[^\W\d_]\.$")
 _ABBREVIATED = re.compile(
@@ -32,26 +35,47 @@ def _of_line(line: str) -> Iterator[str]:
 
 
 def bounded(sentence: str, most: int) -> list[str]:
-    """Pieces of at most `most` characters, cut at clauses, else between words, else anywhere."""
+    """Pieces of at most `most` characters, cut at clauses, else between words, else anywhere.
+
+    What is not cut stays as it is written.
+    """
     pieces: list[str] = []
-    for clause in _joined(_CLAUSE_END.split(sentence), most):
+    for clause in _joined(_parts(_CLAUSE_END, sentence.strip()), most):
         if len(clause) <= most:
             pieces.append(clause)
         else:
-            words = [word[at : at + most] for word in clause.split() for at in range(0, len(word), most)]
+            words = (part for word in _parts(_WORD_END, clause) for part in _of_word(word, most))
             pieces += _joined(words, most)
     return pieces
 
 
-def _joined(parts: list[str], most: int) -> list[str]:
-    """Neighbours put together as long as they fit."""
+def _parts(end: re.Pattern[str], text: str) -> Iterator[str]:
+    """A text cut behind each `end`: every part keeps the space that follows it."""
+    start = 0
+    for match in end.finditer(text):
+        yield text[start : match.end()]
+        start = match.end()
+    yield text[start:]
+
+
+def _of_word(word: str, most: int) -> Iterator[str]:
+    """The word, or where it is too long, parts of it: in scripts without spaces it may be a whole clause."""
+    if len(word.rstrip()) <= most:
+        yield word
+        return
+    for part in _parts(_INSIDE_WORD, word):
+        yield from (part[at : at + most] for at in range(0, len(part), most))
+
+
+def _joined(parts: Iterable[str], most: int) -> list[str]:
+    """Neighbours put together as long as they fit, with the space that is between them."""
     joined: list[str] = []
-    for part in filter(None, (part.strip() for part in parts)):
-        if joined and len(joined[-1]) + 1 + len(part) <= most:
-            joined[-1] += f" {part}"
+    for part in parts:
+        if joined and len((joined[-1] + part).rstrip()) <= most:
+            joined[-1] += part
         else:
             joined.append(part)
-    return joined
+    return [text for text in map(str.strip, joined) if text]
 
 
 def is_speakable(text: str) -> bool:

@@ -64,11 +64,16 @@ def _joined(words: Sequence[Word]) -> list[Word]:
             before = result[-1]
             result[-1] = Word(before.text + word.text, before.start_s, before.end_s, before.probability)
         elif mark and all(c in _OPENING for c in mark) and word.text.startswith(" "):
-            opening = word if opening is None else Word(opening.text + word.text, 0, 0, 0)
+            opening = word if opening is None else _together(opening, word)
         else:
             result.append(word if opening is None else _after(opening, word))
             opening = None
     return result if opening is None else [*result, opening]
+
+
+def _together(mark: Word, more: Word) -> Word:
+    """Opening marks in a row. No word may follow them, so their times must hold by themselves."""
+    return Word(mark.text + more.text, mark.start_s, more.end_s, more.probability)
 
 
 def _after(opening: Word, word: Word) -> Word:

@@ -75,6 +75,22 @@ def test_a_commit_takes_the_rest_of_a_frame_along() -> None:
     assert len(heard.waiting[0].pcm) == 400
 
 
+def test_a_commit_whose_rest_completes_the_longest_turn_ends_that_and_no_other() -> None:
+    heard = listener(VoiceActivity(prefix_padding_ms=0), longest_s=0.21)
+    outputs = work_off(heard, loud(220), Commit("s", "mine"))
+    assert outputs == [SpeechStarted("s", 0, 0), Committed("s", 0)]
+    assert [len(turn.pcm) for turn in heard.waiting] == [440]
+    assert work_off(heard, quiet(1000)) == [], "nobody speaks"
+
+
+def test_a_commit_after_a_change_to_turns_by_hand_takes_the_rest_along() -> None:
+    heard = listener(VoiceActivity(prefix_padding_ms=1000))
+    by_hand = SessionParameters(voice_activity=None)
+    outputs = work_off(heard, quiet(500), Reconfigure("s", by_hand), Commit("s"))
+    assert outputs == [Committed("s", 0)]
+    assert [len(turn.pcm) for turn in heard.waiting] == [1000]
+
+
 def test_an_empty_commit_is_refused_with_its_tag() -> None:
     (refused,) = work_off(listener(None), Commit("s", "mine"))
     assert isinstance(refused, InputRefused)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from backends.llama_cpp.library import C
 from backends.llama_cpp.sampling import (
+    LEAST_TEMPERATURE,
     Sampling,
     build_chain,
     check_defaults,
@@ -57,6 +58,22 @@ def test_samplers_stand_in_llama_cpps_order() -> None:
 
 def test_at_temperature_zero_the_best_token_wins() -> None:
     assert names(Sampling(temperature=0.0)) == ["greedy"]
+
+
+@pytest.mark.parametrize("temperature", [-1.0, 5e-324, 1e-45, 1e-40, 1e-38, 0.99e-6])
+def test_a_tiny_temperature_is_zero(temperature: float) -> None:
+    sampling = Sampling(temperature=temperature)
+    assert names(sampling) == ["greedy"]
+    assert greedy(sampling, {}) is not None
+
+
+def test_at_the_least_temperature_there_is_still_chance_and_the_likeliest_wins() -> None:
+    sampling = Sampling(temperature=LEAST_TEMPERATURE)
+    assert names(sampling)[-2:] == ["temp", "dist"]
+    assert greedy(sampling, {}) is None
+    chain = build_chain(sampling, {}, seed=1, n_vocab=4, n_ctx=64, prompt=[])
+    assert chosen(chain, np.array([-1000.0, 1000.0, 999.0, 0.0], dtype=np.float32)) == 1
+    free_chain(chain)
 
 
 def test_what_is_switched_off_is_left_out() -> None:

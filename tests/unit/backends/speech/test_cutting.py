@@ -36,6 +36,34 @@ def test_a_long_clause_is_cut_between_words_and_a_long_word_anywhere() -> None:
     assert bounded("a" * 25, 10) == ["a" * 10, "a" * 10, "a" * 5]
 
 
+@pytest.mark.parametrize(
+    "sentence", ["It cost 1,000,000 euros at 10:30.", "One,  two;three: four – 5–6、七。"]
+)
+def test_a_short_sentence_stays_as_it_is(sentence: str) -> None:
+    assert bounded(sentence, 250) == bounded(f" {sentence}\n", 250) == [sentence]
+
+
+def test_numbers_and_times_are_no_ends_of_clauses_and_spacing_is_kept() -> None:
+    assert bounded("It cost 1,000,000 euros,  they say, at 10:30, or later.", 33) == [
+        "It cost 1,000,000 euros,",
+        "they say, at 10:30, or later.",
+    ]
+    assert bounded("aaa bbb 1,000  ccc:ddd", 14) == ["aaa bbb 1,000", "ccc:ddd"]
+    assert bounded("今天，很好—明天、呢", 6) == ["今天，很好—", "明天、呢"]
+
+
+def test_a_long_clause_without_spaces_is_cut_at_its_marks_first() -> None:
+    assert bounded("你好,世界,今天很好", 7) == ["你好,世界,", "今天很好"]
+
+
+@given(st.text(alphabet="ab1,;:—、 \n", max_size=100), st.integers(1, 40))
+def test_pieces_are_written_as_in_the_sentence(text: str, most: int) -> None:
+    at = 0
+    for piece in bounded(text, most):
+        assert not text[at : text.index(piece, at)].strip()
+        at = text.index(piece, at) + len(piece)
+
+
 @given(st.text(max_size=300), st.integers(1, 40))
 def test_pieces_are_bounded_and_hold_everything_in_order(text: str, most: int) -> None:
     pieces = bounded(text, most)

@@ -31,6 +31,16 @@ def test_punctuation_stands_with_its_word() -> None:
     assert words[0].start_s == pytest.approx(0.2)
 
 
+def test_opening_marks_in_a_row_keep_their_times() -> None:
+    alignment = [(index, 100 + 10 * index) for index in range(4)]
+    parts = [(" hello", 1), (" -", 1), (" -", 1)]
+    words = timed(parts, alignment, [0.9, 0.8, 0.7], first=0)
+    assert rounded(words) == [(" hello", 2.0, 2.2), (" - -", 2.2, 2.6)]
+    assert words[1].probability == pytest.approx(0.7)
+    (followed,) = timed([(" -", 1), (" -", 1), (" yes", 1)], alignment, [0.9, 0.8, 0.7], first=0)
+    assert rounded([followed]) == [(" - - yes", 2.4, 2.6)]
+
+
 def test_a_word_beside_a_pause_does_not_get_the_pause() -> None:
     alignment = [(0, 0), (1, 200), (2, 215), (3, 230), (3, 245)]
     words = timed([(" a", 1), (" b", 1), (" c", 1), (" d", 1)], alignment, [1.0] * 4, first=0)
