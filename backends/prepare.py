@@ -20,8 +20,9 @@ import msgspec
 from msgspec import Raw
 
 from backends.base import JobError, Preparer
+from backends.media.spool import remove, spooled_by
 from backends.process import die_with_parent, open_backend
-from backends.protocol import FrameBuffer, Job, Load, Message, Result, encode_frame
+from backends.protocol import FrameBuffer, Job, Load, Message, ProtocolError, Result, encode_frame
 
 log = logging.getLogger(__name__)
 
@@ -112,23 +113,31 @@ def run_helper(fd: int, parent_pid: int) -> None:
         return
     channel.send(HelperReady())
     while (body := channel.receive()) is not None:
-        channel.send(_prepare(preparer, _job_decoder.decode(body)))
+        channel.sock.sendall(_prepare(preparer, _job_decoder.decode(body)))
 
 
-def _prepare(preparer: Preparer[Any], job: Job) -> Outcome:
+def _prepare(preparer: Preparer[Any], job: Job) -> bytes:
+    """The frame that says what came of it."""
     started_at = time.monotonic()
+    items: list[Any] = []
+    outcome: Outcome
     try:
         if job.task in _ANSWERED_HERE:
-            return Answered(job.id, preparer.answer(job), time.monotonic() - started_at)
-        items = _encoder.encode(preparer.prepare(job))
+            return encode_frame(Answered(job.id, preparer.answer(job), time.monotonic() - started_at))
+        items = preparer.prepare(job)
+        encoded = Raw(_encoder.encode(items))
+        return encode_frame(Prepared(job.id, encoded, time.monotonic() - started_at))
     except JobError as error:
-        return Refused(job.id, error.message, error.param, error.code)
-    except (MemoryError, RecursionError) as error:
-        return Refused(job.id, f"the request is too large to prepare ({type(error).__name__})")
+        outcome = Refused(job.id, error.message, error.param, error.code)
+    except (MemoryError, RecursionError, ProtocolError) as error:
+        message = f"the request is too large to prepare ({type(error).__name__})"
+        outcome = Refused(job.id, message, code="request_too_large")
     except Exception as error:  # edge of the process: it must fail the job, not the helper
         log.exception("preparing failed")
-        return Broken(job.id, f"preparing the request failed: {type(error).__name__}")
-    return Prepared(job.id, Raw(items), time.monotonic() - started_at)
+        outcome = Broken(job.id, f"preparing the request failed: {type(error).__name__}")
+    for item in items:
+        item.discard()
+    return encode_frame(outcome)
 
 
 class PrepareStage:
@@ -193,25 +202,28 @@ class PrepareStage:
         return message.error if isinstance(message, HelperReady) else "the prepare helper sent no greeting"
 
     def _ask(self, job: Job) -> Outcome:
+        if self._process is not None and self._process.poll() is not None:
+            self._kill_helper()  # somebody ended it while it had nothing to do
         if self._channel is None and (error := self._start_helper()):
             self._kill_helper()
             return Broken(job.id, error)
         assert self._channel is not None
+        assert self._process is not None
+        files = spooled_by(self._process.pid) if job.has_media else set()
         try:
-            body = self._exchange(self._channel, job)
+            message = self._exchange(self._channel, job)
         except TimeoutError:
-            self._kill_helper()
+            self._kill_helper_over(job, files)
             limit = self._limit_s(job)
             return Refused(job.id, f"preparing the request took over {limit:g} s", code="prepare_timeout")
-        except OSError:
-            body = None
-        message = _decoder.decode(body) if body is not None else None
+        except (OSError, ProtocolError, msgspec.MsgspecError):
+            message = None
         if message is None or isinstance(message, HelperReady):
-            self._kill_helper()
+            self._kill_helper_over(job, files)
             return Broken(job.id, "the process that prepares requests died on this one")
         return message
 
-    def _exchange(self, channel: FrameSocket, job: Job) -> bytes | None:
+    def _exchange(self, channel: FrameSocket, job: Job) -> _HelperMessage | None:
         """Send the job and wait for the answer, until its deadline or until nobody wants it any more."""
         deadline = time.monotonic() + self._limit_s(job)
         channel.sock.settimeout(self._limit_s(job))
@@ -219,7 +231,8 @@ class PrepareStage:
         while True:
             channel.sock.settimeout(_CANCEL_POLL_S)
             try:
-                return channel.receive()
+                body = channel.receive()
+                return _decoder.decode(body) if body is not None else None
             except TimeoutError:
                 if time.monotonic() >= deadline or job.id in self._cancelled:
                     raise
@@ -227,6 +240,14 @@ class PrepareStage:
     def _limit_s(self, job: Job) -> float:
         """Media have to be decoded, which takes longer than reading text."""
         return self._load.media_prepare_timeout_s if job.has_media else self._load.prepare_timeout_s
+
+    def _kill_helper_over(self, job: Job, files: set[str]) -> None:
+        """`files`: what it had spooled before this job; what has come since is nobody's now."""
+        pid = self._process.pid if self._process is not None else 0
+        self._kill_helper()
+        if job.has_media:
+            for path in spooled_by(pid) - files:
+                remove(path)
 
     def _kill_helper(self) -> None:
         if self._channel is not None:

@@ -36,6 +36,7 @@ from backends.protocol import (
     Loading,
     Message,
     Output,
+    ProtocolError,
     Ready,
     Requeue,
     SessionInput,
@@ -187,6 +188,8 @@ class Worker:
         try:
             self._engine.add(job, items)
         except JobError as error:
+            for item in items:
+                item.discard()
             self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
 
     def _receive(self, job: Job) -> None:
@@ -236,12 +239,30 @@ class Worker:
         outputs = [self._with_prepare_time(output) for output in self._outputs]
         *first, last = fitting(outputs)
         for piece in first:
-            self._send(Frame(piece, capacity))
-        self._send(Frame(last, capacity, stats))
+            self._send_outputs(piece, capacity, StepStats())
+        self._send_outputs(last, capacity, stats)
         self._sent_capacity = capacity
         self._untold = StepStats()
         self._sent_at = time.monotonic()
         self._outputs.clear()
+
+    def _send_outputs(self, outputs: list[Output], capacity: Capacity, stats: StepStats) -> None:
+        """In one frame, or in as many as they need."""
+        try:
+            self._send(Frame(outputs, capacity, stats))
+        except ProtocolError:  # nothing of it is sent
+            if len(outputs) == 1:
+                self._send_outputs([self._give_up(outputs[0].job_id)], capacity, stats)
+                return
+            middle = len(outputs) // 2
+            self._send_outputs(outputs[:middle], capacity, StepStats())
+            self._send_outputs(outputs[middle:], capacity, stats)
+
+    def _give_up(self, job_id: str) -> Failed:
+        """A job of whose answer no frame can hold a part; whatever else comes of it counts no more."""
+        self._engine.abort(job_id)
+        message = "The answer is too large to be given: ask for fewer tokens or log-probabilities."
+        return Failed(job_id, "invalid_request", message, code="answer_too_large")
 
     def _owes_a_sign(self, stats: StepStats) -> bool:
         """It steps or prepares, and the gateway would take it for hung if it never heard of it.

@@ -1,7 +1,8 @@
 """Decoded media on their way to the engine: little in the message itself, much through a file.
 
 The file lies in the worker's own temporary folder; whoever takes the item removes it. It has no name until
-it is whole (where the system can do that), so that a helper that is killed leaves nothing behind.
+it is whole (where the system can do that), so that a helper that is killed leaves no part of one behind. The
+name tells which process made it, so that whole files of a job that came to nothing can be removed too.
 """
 
 import os
@@ -17,7 +18,7 @@ class Spool:
     """Collects bytes in memory, and in a file once they are more than `inline_bytes`."""
 
     def __init__(self, name: str, inline_bytes: int) -> None:
-        self._prefix = name
+        self._prefix = f"{name}{_mark(os.getpid())}"
         self._inline_bytes = inline_bytes
         self._memory = bytearray()
         self._file: int | None = None
@@ -36,7 +37,7 @@ class Spool:
             return bytes(self._memory), ""
         self._flush()
         if not self._path:
-            path = os.path.join(tempfile.gettempdir(), f"{self._prefix}-{os.urandom(8).hex()}")
+            path = os.path.join(tempfile.gettempdir(), f"{self._prefix}{os.urandom(8).hex()}")
             self._name(path)
             self._path = path
         path, self._path = self._path, ""
@@ -56,7 +57,7 @@ class Spool:
                 return
             except OSError:  # a file system without nameless files
                 pass
-        self._file, self._path = tempfile.mkstemp(prefix=f"{self._prefix}-", dir=folder)
+        self._file, self._path = tempfile.mkstemp(prefix=self._prefix, dir=folder)
 
     def _name(self, path: str) -> None:
         """Only with a folder's descriptor does os.link follow the link that a nameless file has in /proc."""
@@ -72,6 +73,16 @@ class Spool:
         while view:
             view = view[os.write(self._file, view) :]
         self._memory.clear()
+
+
+def spooled_by(pid: int) -> set[str]:
+    """Files that this process has named and that nobody has removed yet."""
+    folder = tempfile.gettempdir()
+    return {os.path.join(folder, name) for name in os.listdir(folder) if _mark(pid) in name}
+
+
+def _mark(pid: int) -> str:
+    return f"-of-{pid}-"
 
 
 def remove(path: str) -> None:

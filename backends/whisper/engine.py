@@ -34,7 +34,14 @@ from backends.whisper.attempts import attempts, best, enough
 from backends.whisper.call import Beside, Call
 from backends.whisper.hearing import Features, Heard, Hearing, Request, together
 from backends.whisper.prepare import RecordingItem
-from backends.whisper.speech import SAMPLE_RATE, Span, SpeechFinder, SpeechSettings, WindowPacker
+from backends.whisper.speech import (
+    FRAME_SAMPLES,
+    SAMPLE_RATE,
+    Span,
+    SpeechFinder,
+    SpeechSettings,
+    WindowPacker,
+)
 from backends.whisper.transcript import Samples, Transcript, Trial, Window, segment
 from backends.whisper.vocabulary import Vocabulary
 from backends.whisper.windows import (
@@ -97,8 +104,10 @@ class _Scan:
         self.transcript = transcript
 
     def advance(self, samples: int) -> list[Span]:
-        """Windows that are certain after the next so many samples."""
+        """Windows that are certain after about so many samples more: whole frames of the search, which takes
+        what is left over of one for the recording's end."""
         transcript = self.transcript
+        samples = max(1, samples // FRAME_SAMPLES) * FRAME_SAMPLES
         begin = transcript.scanned_samples
         end = min(begin + samples, len(transcript.samples))
         spans = self._finder.feed(self._model.feed(transcript.samples[begin:end]))

@@ -446,3 +446,11 @@ def test_a_file_is_gone_once_it_is_open(bench: Bench, tmp_path: Path) -> None:
 def test_warming_up_goes_all_the_way(bench: Bench) -> None:
     bench.engine.warm_up()
     assert (len(bench.model.encoded), len(bench.model.generated)) == (2, 2)
+
+
+def test_times_of_a_long_recording_do_not_drift(bench: Bench) -> None:
+    """A part of a frame at the end of each look at it would add up. The window begins a second before."""
+    bench.add("long", sound((" ", 1200), ("a", 2)))
+    (segment,) = bench.results()["long"].segments
+    assert segment.start_s == pytest.approx(1199, abs=0.1)
+    assert segment.end_s > segment.start_s
