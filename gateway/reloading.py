@@ -54,6 +54,9 @@ class Reloader:
             return await self._reload(strategy)
         finally:
             self._running = False
+            if self._again:
+                self._again = False
+                self.request()
 
     def request(self) -> None:
         """Reload without anybody waiting for what comes of it: the log tells it."""
@@ -76,9 +79,6 @@ class Reloader:
     async def _unattended(self) -> None:
         with contextlib.suppress(GatewayError):  # it is in the log
             await self.reload()
-        if self._again:
-            self._again = False
-            self.request()
 
     # --- carrying it out ------------------------------------------------------------------------------
 
@@ -110,21 +110,32 @@ class Reloader:
     async def _apply(
         self, plan: ReloadPlan, described: dict[str, tuple[int, Description]], strategy: Strategy
     ) -> dict[str, str]:
-        """What is removed first makes room for the rest. Gives the models that could not be swapped."""
+        """What is removed first makes room for the rest. Gives the models that could not be swapped.
+
+        While the new ones were described an administrator may have removed or added some.
+        """
         life = self._engine.life
+        served = self._served
         for name in plan.removed:
-            life.remove(name)
+            if name in served:
+                life.remove(name)
         for spec in plan.changed:
-            life.change(spec)
-        for spec in plan.added:
-            life.add(spec, *described[spec.name])
+            if spec.name in served:
+                life.change(spec)
         failed: dict[str, str] = {}
+        for spec in plan.added:
+            if spec.name in served:
+                failed[spec.name] = "A model of this name has been added meanwhile."
+            else:
+                life.add(spec, *described[spec.name])
         for spec in plan.swapped:
             try:
                 await life.swap_described(spec, *described[spec.name], strategy, only_if_loaded=True)
             except GatewayError as error:
                 failed[spec.name] = error.message
-        wanted = [spec.name for spec in plan.added if spec.preload]
+        preloaded = {name for name, spec in served.items() if spec.preload}
+        new = [spec for spec in (*plan.added, *plan.swapped, *plan.changed) if spec.name not in preloaded]
+        wanted = [spec.name for spec in new if spec.preload]
         self._keep(asyncio.create_task(life.preload(wanted), name="preload"))
         return failed
 

@@ -23,10 +23,10 @@ def refusal(
         return errors.LimitExceeded(f"This key has {limit} requests open already.", retry_after_s=1)
     if model.state(now) == "failed" and model.error is not None:
         return recovery.failed_error(model, now)
-    return _crowded(model, entry, limits) or _too_late(model, entry, timeouts, now)
+    return _crowded(model, entry, limits, now) or _too_late(model, entry, timeouts, now)
 
 
-def _crowded(model: Model, entry: JobEntry, limits: LimitsConfig) -> errors.GatewayError | None:
+def _crowded(model: Model, entry: JobEntry, limits: LimitsConfig, now: float) -> errors.GatewayError | None:
     waiting, of_key = len(model.queue), model.queue.of_key(entry.key)
     most = entry.limits.max_waiting
     if most is None and entry.key:  # where there are no keys, nobody can be told from others
@@ -34,13 +34,13 @@ def _crowded(model: Model, entry: JobEntry, limits: LimitsConfig) -> errors.Gate
     if most is not None and of_key >= most:
         return errors.KeyQueueFull(
             f"{of_key} requests of this key wait for {entry.job.model} already.",
-            retry_after_s=time_to_wait_s(model),
+            retry_after_s=time_to_wait_s(model, now),
             queue_length=waiting,
         )
     if waiting >= limits.queued_jobs_per_model:
         return errors.QueueFull(
             f"{waiting} requests wait for {entry.job.model} already.",
-            retry_after_s=time_to_wait_s(model),
+            retry_after_s=time_to_wait_s(model, now),
             queue_length=waiting,
         )
     if entry.is_session and model.sessions >= model.spec.max_sessions:
@@ -63,7 +63,7 @@ def _too_late(
             f"{entry.job.model} is being loaded; that takes about {load_s:.0f} s.",
             retry_after_s=min(load_s, RETRY_AFTER_MAX_S),
         )
-    pause_s = model.pace.pause_s()
+    pause_s = model.pace.pause_s(now)
     ahead = model.queue.ahead(entry.level, entry.key) if pause_s and len(model.queue) else 0
     wait_s = load_s + ahead * (pause_s or 0.0)
     if wait_s <= allowed_s:
@@ -84,7 +84,7 @@ def load_left_s(model: Model, now: float) -> float:
     return max(0.0, begun_at + model.load_s - now)
 
 
-def time_to_wait_s(model: Model) -> float:
+def time_to_wait_s(model: Model, now: float) -> float:
     """Seconds until half the queue is worked off at the recent pace."""
-    pause_s = model.pace.pause_s() or 0.0
+    pause_s = model.pace.pause_s(now) or 0.0
     return min(RETRY_AFTER_MAX_S, max(1.0, pause_s * len(model.queue) / 2))

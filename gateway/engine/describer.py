@@ -35,6 +35,7 @@ class Describer:
         self._learned = learned
         self._on_described = on_described
         self._located: dict[ModelKey, Located] = {}
+        self._seen: dict[ModelKey, Mapping[str, int]] = {}
         self._asking: dict[ModelKey, asyncio.Task[Description]] = {}
 
     async def describe(self, spec: ModelSpec, version: int) -> Description:
@@ -50,8 +51,13 @@ class Describer:
         """Of a version that was described."""
         return self._located[key]
 
+    def learned(self, key: ModelKey) -> Mapping[str, int]:
+        """What earlier loads of a version that was described were seen to need, by kind of device."""
+        return self._seen.get(key, {})
+
     def forget(self, key: ModelKey) -> None:
         self._located.pop(key, None)
+        self._seen.pop(key, None)
 
     async def _ask(self, spec: ModelSpec, key: ModelKey) -> Description:
         try:
@@ -65,5 +71,6 @@ class Describer:
         self._located[key] = located
         peaks = learned_key(located.spec, located.fingerprint)
         learned = await asyncio.to_thread(self._learned.read, peaks, description.device_kinds)
+        self._seen[key] = learned
         self._on_described(key, description, learned)
         return description

@@ -29,10 +29,12 @@ class DeviceState(Struct, frozen=True):
     """Held by other processes, the gateway itself among them."""
     utilisation: float | None = None
     """0 to 1; None: not told."""
+    full_bytes: int = 0
+    """What models might take if no other process held any; 0: as much as now."""
 
     @property
     def device(self) -> Device:
-        return Device(self.name, self.budget_bytes)
+        return Device(self.name, self.budget_bytes, self.full_bytes)
 
 
 class Holder(Struct, frozen=True):
@@ -74,14 +76,16 @@ class Devices:
         """With what models may take: a share of it, and never what others hold or is to be kept free."""
         fraction = settings.memory_fraction or (1.0 if settings.memory_bytes else self._fraction)
         total = min(settings.memory_bytes or found.total_bytes, found.total_bytes)
+        full = max(0, min(int(total * fraction), total - settings.reserve_bytes))
         free = found.total_bytes - found.others_bytes - settings.reserve_bytes
         return DeviceState(
             found.name,
             found.title,
             total,
-            max(0, min(int(total * fraction), total - settings.reserve_bytes, free)),
+            max(0, min(full, free)),
             found.others_bytes,
             found.utilisation,
+            full,
         )
 
 

@@ -13,13 +13,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from backends.protocol import Abort, Description, Frame, Job, StepStats, Submit
+from backends.protocol import (
+    MAX_FRAME_BYTES,
+    Abort,
+    Description,
+    Frame,
+    Job,
+    ProtocolError,
+    StepStats,
+    Submit,
+    encode_frame,
+)
 from config.schema import Config, ModelSpec
 from gateway.engine import events
 from gateway.engine.bulletin import Watcher
 from gateway.engine.describer import Describer
 from gateway.engine.devices import Devices
-from gateway.engine.errors import GatewayError, InternalError, ModelNotFound
+from gateway.engine.errors import BadRequest, GatewayError, InternalError, ModelNotFound
 from gateway.engine.fleet import ModelKey
 from gateway.engine.learned import LearnedPeaks
 from gateway.engine.lifecycle import Lifecycle
@@ -195,6 +205,7 @@ class Engine:
 
     def _take_on(self, stream: S, key: Key) -> S:
         job = stream.job
+        self._check_size(job)
         self._open[job.id] = OpenJob(stream, self._metrics, time.monotonic())
         self._idle.clear()
         self._post(events.JobArrived(job, key.name, key.limits))
@@ -202,6 +213,17 @@ class Engine:
             self._metrics.refused(job.model, stream.error.code or "")
             raise stream.error
         return stream
+
+    def _check_size(self, job: Job) -> None:
+        """Raises BadRequest for what no frame holds, which only bodies larger than the default can be."""
+        if self._config.limits.json_body_bytes <= MAX_FRAME_BYTES // 2:
+            return
+        try:
+            encode_frame(Submit(job))
+        except ProtocolError:
+            most = MAX_FRAME_BYTES // 2**20
+            message = f"A request may have {most} MiB at most beside its files."
+            raise BadRequest(message, code="request_too_large") from None
 
     def _abort(self, job_id: str, reason: str) -> None:
         self._post(events.JobAborted(job_id, InternalError(reason, code="aborted")))
@@ -238,7 +260,7 @@ class Engine:
                     self._last_stats.pop(event.worker_id, None)
         finally:
             self._handling = False
-        self._set_timer()
+            self._set_timer()
 
     def _decide(self, event: events.Event, now: float) -> None:
         for command in self._scheduler.handle(event, now):

@@ -84,6 +84,8 @@ class SwapAsked(Event, frozen=True):
     strategy: Literal["alongside", "replace"] = "alongside"
     only_if_loaded: bool = False
     """Where no worker runs, nothing is loaded: the next request does that."""
+    learned_bytes: Mapping[str, int] = {}
+    """As in ModelDescribed."""
 
 
 class ModelDescribed(Event, frozen=True):

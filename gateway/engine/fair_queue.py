@@ -14,6 +14,8 @@ from typing import Generic, Protocol, TypeVar
 
 _RETURNED = -1.0
 """Before every virtual time."""
+_SMALL = 1024
+"""A heap of this size is never worth cleaning."""
 
 
 class Entry(Protocol):
@@ -80,7 +82,7 @@ class FairQueue(Generic[E]):
         (flow.returned if entry.returned else flow.entries)[entry.number] = entry
         self._count += 1
         if flow.head() != before:
-            heapq.heappush(self._heads, flow.head())
+            self._put_head(flow)
 
     def first(self) -> E | None:
         """The job whose turn it is; keys that are held are passed over."""
@@ -110,7 +112,7 @@ class FairQueue(Generic[E]):
             self._heads.clear()
             self._now = 0.0
         elif flow:
-            heapq.heappush(self._heads, flow.head())
+            self._put_head(flow)
         elif flow.start <= self._now:
             del self._flows[entry.key]
 
@@ -121,16 +123,29 @@ class FairQueue(Generic[E]):
     def release(self, key: str) -> None:
         self._held.discard(key)
         if flow := self._flows.get(key):
-            heapq.heappush(self._heads, flow.head())
+            self._put_head(flow)
+
+    def free_to_go(self) -> int:
+        """How many wait for their turn alone, not for their key's release."""
+        return sum(len(flow) for flow in self._free())
 
     def ahead(self, key: str) -> int:
         """About how many go before a job of this key that comes now."""
         own = len(self._flows.get(key, ()))
-        return own + sum(min(len(flow), own + 1) for flow in self._flows.values() if flow.key != key)
+        return own + sum(min(len(flow), own + 1) for flow in self._free() if flow.key != key)
 
     def ahead_of(self, entry: E) -> int:
         """About how many go before this one, which waits here."""
         flow = self._flows[entry.key]
         own = sum(number < entry.number for number in (*flow.returned, *flow.entries))
-        others = (other for other in self._flows.values() if other is not flow)
-        return own + sum(min(len(other), own + 1) for other in others)
+        return own + sum(min(len(other), own + 1) for other in self._free() if other is not flow)
+
+    def _free(self) -> Iterator[_Flow[E]]:
+        return (flow for flow in self._flows.values() if flow.key not in self._held)
+
+    def _put_head(self, flow: _Flow[E]) -> None:
+        """`first` clears away old heads, but nobody calls it while higher classes always have a job to go."""
+        heapq.heappush(self._heads, flow.head())
+        if len(self._heads) > _SMALL + 4 * self._count:
+            self._heads = [free.head() for free in self._free() if free]
+            heapq.heapify(self._heads)

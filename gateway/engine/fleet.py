@@ -54,8 +54,8 @@ class Worker:
     watched: bool = False
     """A watchdog deadline is set."""
     last_used: float = 0.0
-    idle_watched: bool = False
-    """A deadline of its idleness is set."""
+    idle_check_at: float = 0.0
+    """When its idleness is looked at next; 0: no deadline is set."""
     measured: Mapping[str, int] = field(default_factory=dict)
     """Bytes that it was last seen to hold, by device."""
     ready_at: float = 0.0
@@ -117,6 +117,8 @@ class Model:
     spec: ModelSpec
     version: int = 1
     place: Literal["serving", "arriving", "leaving"] = "serving"
+    never_served: bool = False
+    """Its swap has failed: no job is its."""
     held: bool = False
     """No worker of it is started: its successor, which needs its room, is on the way."""
     wanted: bool = False
@@ -257,9 +259,16 @@ class Fleet:
         return self.versions[worker.model, worker.version]
 
     def home(self, entry: JobEntry) -> Model:
-        """Where a job waits: the version that serves; of a model that was removed, the last that leaves."""
+        """Where a job waits or may wait: the version that serves.
+
+        Of a model that was removed it is the version in whose queue it stands, else the last that served.
+        """
         name = entry.job.model
         serving = self.models.get(name)
         if serving is not None:
             return serving
-        return max((m for m in self.versions.values() if m.spec.name == name), key=lambda m: m.version)
+        leaving = [model for model in self.versions.values() if model.spec.name == name]
+        for model in leaving:
+            if model.queue.position(entry) is not None:
+                return model
+        return max(leaving, key=lambda model: (not model.never_served, model.version))

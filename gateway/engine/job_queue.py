@@ -153,7 +153,7 @@ class JobQueue:
         return {name: len(self._classes[LEVELS[name]]) for name in CLASSES}
 
     def ahead(self, level: int, key: str) -> int:
-        """About how many go before a job of this level and key that comes now."""
+        """About how many go before a job of this level and key that comes now; those held are passed over."""
         return self._above(level) + self._classes[level].ahead(key)
 
     def position(self, entry: JobEntry) -> int | None:
@@ -163,7 +163,7 @@ class JobQueue:
         return 1 + self._above(entry.level) + self._classes[entry.level].ahead_of(entry)
 
     def _above(self, level: int) -> int:
-        return sum(len(fair) for above, fair in self._classes.items() if above > level)
+        return sum(fair.free_to_go() for above, fair in self._classes.items() if above > level)
 
     def _enter(self, entry: JobEntry) -> None:
         self._classes[entry.level].push(entry)

@@ -7,6 +7,7 @@ counts, so that one odd load is forgotten in time. Reads and writes files: not t
 import hashlib
 import os
 from collections.abc import Mapping, Set
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,8 +33,14 @@ class _Peaks(Struct):
 
 def learned_key(spec: ModelSpec, fingerprint: str) -> str:
     """Changes with the weights, the parameters, the backend and our version."""
-    facts = (fingerprint, spec.backend, spec.tasks, spec.parameters, version("llm-cortex"))
+    facts = (fingerprint, spec.backend, spec.tasks, spec.parameters, _own_version())
     return hashlib.sha256(msgspec.msgpack.encode(facts, order="deterministic")).hexdigest()[:32]
+
+
+@cache
+def _own_version() -> str:
+    """Looked up once: each look reads files, and keys are made on the event loop, for every worker."""
+    return version("llm-cortex")
 
 
 class LearnedPeaks:

@@ -119,7 +119,8 @@ class Lifecycle:
         """As `swap`, for a version that is described. `only_if_loaded`: a cold model stays cold."""
         key = spec.name, version
         done = self._swaps[key] = asyncio.get_running_loop().create_future()
-        self._post(events.SwapAsked(spec, version, description, strategy, only_if_loaded))
+        learned = self._describer.learned(key)
+        self._post(events.SwapAsked(spec, version, description, strategy, only_if_loaded, learned))
         try:
             await asyncio.shield(done)
         finally:
@@ -133,7 +134,8 @@ class Lifecycle:
         """Serve one more; its name and aliases must be free."""
         self._registry.put(spec, version)
         self._post(events.ModelAdded(spec, version))
-        self._post(events.ModelDescribed(spec.name, description))
+        learned = self._describer.learned((spec.name, version))
+        self._post(events.ModelDescribed(spec.name, description, learned))
 
     def change(self, spec: ModelSpec) -> None:
         """Change settings of a served model that its workers do not know."""
@@ -151,6 +153,8 @@ class Lifecycle:
         Those for which there is no room beside the earlier ones are left to their first request.
         """
         for name in names:
+            if name not in self._fleet.models:  # removed meanwhile
+                continue
             try:
                 await self._describe(name)
             except errors.GatewayError as error:

@@ -41,8 +41,8 @@ class DeviceStatus(Struct, frozen=True):
 def subjects(
     fleet: Fleet, live: Mapping[int, WorkerHandle], located: Callable[[ModelKey], Located]
 ) -> list[Subject]:
-    """Workers that live, as MemoryWatch measures them."""
-    return [
+    """Workers that live, and dead ones whose memory on GPUs is not back, as MemoryWatch measures them."""
+    alive = [
         Subject(
             worker.id,
             live[worker.id].pid,
@@ -54,6 +54,13 @@ def subjects(
         for worker in fleet.workers.values()
         if worker.id in live
     ]
+    return [*alive, *(_gone(worker) for worker in fleet.returning.values() if worker.device != "cpu")]
+
+
+def _gone(worker: Worker) -> Subject:
+    """It counts as taken until it is back: seen as other processes' use too, it would count twice."""
+    held = {share.device: share.memory_bytes for share in worker.held}
+    return Subject(worker.id, 0, held, LOADING_S, worker.model, learned_key="")
 
 
 def _learned_key(located: Located) -> str:

@@ -32,11 +32,13 @@ class Subject(Struct, frozen=True):
 
     worker_id: int
     pid: int
+    """0: there is no process to be looked at, not yet or no more."""
     device_bytes: Mapping[str, int]
     """What is set aside for it, by device."""
     period_s: float
     model: str
     learned_key: str
+    """Empty: what it holds says nothing of its model."""
 
 
 class MemoryWatch:
@@ -67,9 +69,10 @@ class MemoryWatch:
     async def run(self) -> None:
         """For ever."""
         while True:
-            subjects = self._subjects()
-            self.memory = {s.worker_id: self.memory.get(s.worker_id, GroupMemory()) for s in subjects}
+            subjects: Sequence[Subject] = ()
             try:
+                subjects = self._subjects()
+                self.memory = {s.worker_id: self.memory.get(s.worker_id, GroupMemory()) for s in subjects}
                 self._post(await asyncio.to_thread(self._look, subjects))
             except Exception:  # edge of the loop: models are served with what was seen last
                 log.exception("memory cannot be measured")
@@ -90,6 +93,8 @@ class MemoryWatch:
         self.states, gpus = self._devices.look(holders.values())
         held = {worker_id: worker_bytes(holder, gpus) for worker_id, holder in holders.items()}
         for subject in subjects:
+            if not subject.learned_key:
+                continue
             # A model in parts needs more than a whole one: that would be no prediction for either.
             if (seen := held[subject.worker_id]) and len(subject.device_bytes) == 1:
                 size = sum(seen.values())
@@ -102,7 +107,7 @@ class MemoryWatch:
 
     def _measure(self, subject: Subject) -> None:
         started_at = time.monotonic()
-        if not subject.pid:  # it is being launched
+        if not subject.pid:
             self._due[subject.worker_id] = started_at + LOADING_S
         if started_at < self._due.get(subject.worker_id, 0.0):
             return

@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from math import inf
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from gateway.engine.splitting import room, share_out, split_candidates
 
 _LEAST_IDLE_S = 1.0
 _LEAST_LOAD_S = 0.1
 """Where it is not known how long a load takes, too."""
+_LASTING_SHARE = 0.75
+"""Of a device, what other processes leave at least; if they hold more, it is for them to leave."""
 
 
 class Device(Struct, frozen=True):
@@ -20,6 +23,13 @@ class Device(Struct, frozen=True):
 
     name: str
     budget_bytes: int
+    full_bytes: int = 0
+    """What they might take if no other process held any; 0: the same."""
+
+    @property
+    def most_bytes(self) -> int:
+        """What they might take with no other processes there."""
+        return max(self.budget_bytes, self.full_bytes)
 
     @property
     def kind(self) -> str:
@@ -119,6 +129,8 @@ class NoRoomFor(Struct, frozen=True):
     """Where it would then go."""
     evictable_at: float = 0.0
     """None of them may be evicted before."""
+    crowded: bool = False
+    """It does not fit while other processes hold what they hold now; else it would."""
 
     @property
     def held(self) -> bool:
@@ -143,7 +155,9 @@ def place(
     Whoever still has jobs to end before it leaves is waited for only where idle ones do not suffice.
     Devices of a better kind come first: a model goes to the CPU only if no GPU can take it.
     """
-    ledger = _Ledger(target, residents, [device for device in devices if _allowed(target, device)], now)
+    allowed = [device for device in devices if _allowed(target, device)]
+    target = _within_reach(target, allowed)
+    ledger = _Ledger(target, residents, allowed, now)
     own = (target.model, target.version)
     others = [i for i, r in enumerate(residents) if not r.leaving and (r.model, r.version) != own]
     now_free = {i for i in others if residents[i].idle and now >= residents[i].evictable_at}
@@ -151,11 +165,13 @@ def place(
     if found is not None:
         return Plan(found.shares, ledger.ids(found.evict), ledger.ids(found.awaited))
     needed, largest = _measure(target, ledger.devices)
-    found = _best(
-        ledger, {i for i in others if residents[i].evictable_at != inf or not residents[i].worker_id}
-    )
+    in_time = {i for i in others if residents[i].evictable_at != inf or not residents[i].worker_id}
+    found = _best(ledger, in_time)
     if found is None:
-        return NoRoomFor(needed, largest, ever=False)
+        emptied = [Device(device.name, device.most_bytes) for device in allowed]
+        others_hold = any(device.most_bytes > device.budget_bytes for device in allowed)
+        crowded = others_hold and _best(_Ledger(target, residents, emptied, now), in_time) is not None
+        return NoRoomFor(needed, largest, ever=False, crowded=crowded)
     in_the_way = [index for index in found.evict if residents[index].worker_id]
     return NoRoomFor(
         needed,
@@ -172,6 +188,28 @@ def regret(resident: Resident, now: float) -> float:
     if resident.yielding:
         return 0.0  # its turn has come; choosing another now would only hold up two
     return max(resident.load_s, _LEAST_LOAD_S) / max(now - resident.last_used, _LEAST_IDLE_S)
+
+
+def _within_reach(target: Target, devices: Sequence[Device]) -> Target:
+    """With no more learned than devices can give.
+
+    One peak above all that they can give would else keep the model from the loads that could show it to be
+    odd: it is tried with all there is. The estimate stands as it is.
+    """
+    if not target.learned_bytes:
+        return target
+    learned = dict(target.learned_bytes)
+    for kind in dict.fromkeys(device.kind for device in devices):
+        there = [device for device in devices if device.kind == kind]
+        most = {d.name: max(d.budget_bytes, int(d.most_bytes * _LASTING_SHARE)) for d in there}
+        need = target.need(kind)
+        bound = max(
+            room({name: most[name] for name in chosen}, need) for chosen in _choices(target, there, most)
+        )
+        if need <= bound:
+            return target  # there is a place for it as it is
+        learned[kind] = min(learned.get(kind, 0), bound)
+    return replace(target, learned_bytes=learned)
 
 
 def _allowed(target: Target, device: Device) -> bool:

@@ -15,6 +15,7 @@ from gateway.engine.deciders import (
     outputs,
     progress,
     relief,
+    removals,
     sessions,
     stops,
     swaps,
@@ -74,6 +75,7 @@ class Scheduler:
     def handle(self, event: Event, now: float) -> list[Command]:
         """What to do about `event`, in order."""
         commands = self._handle(event, now)
+        commands += removals.let_go_of_all(self.fleet, now)
         while self.fleet.freed:  # a key's job may have ended at one model while others wait at another
             if (model := self.fleet.versions.get(self.fleet.freed.pop())) is not None:
                 commands += advance(self.fleet, model, now)

@@ -93,6 +93,15 @@ class Worker:
     async def run(self) -> None:
         """Launch it and stay until it is reaped."""
         try:
+            await self._run()
+        except Exception as error:  # edge of the task: whoever waits for this worker must hear of its end
+            log.exception("a worker was lost sight of", worker=self.id, model=self.load.spec.name)
+            if self._process is not None:
+                self._process.kill()
+            self._post(WorkerDied(self.id, f"lost sight of: {error}"))
+
+    async def _run(self) -> None:
+        try:
             self._process = await launch(self._backend.python, self._backend.env, self._spool)
         except OSError as error:
             self._post(WorkerDied(self.id, f"cannot be started: {error}"))
@@ -177,5 +186,6 @@ class Worker:
 
 def _describe_status(status: int) -> str:
     if status < 0:
-        return f"killed by {signal.Signals(-status).name}"
+        named = {one.value: one.name for one in signal.Signals}  # those for real-time use have no names
+        return f"killed by {named.get(-status, f'signal {-status}')}"
     return f"exited with status {status}"

@@ -261,3 +261,10 @@ async def test_missing_weights_name_the_command_and_are_found_once_they_are_ther
         assert str(weights) in caught.value.message
         weights.touch()
         assert await read(await submit(engine, "@tokens:1")) == "w0 "
+
+
+async def test_what_no_frame_to_a_worker_holds_is_refused(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(), limits={"json_body_bytes": 64 << 20}) as engine:
+        with pytest.raises(errors.BadRequest, match="16 MiB"):
+            await submit(engine, "x" * (17 << 20))
+        assert await read(await submit(engine, "@tokens:1")) == "w0 "

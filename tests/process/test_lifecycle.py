@@ -1,6 +1,8 @@
 """Loads, unloads, swaps and idle times over real worker processes."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import msgspec
@@ -207,3 +209,32 @@ async def test_watchers_hear_what_happens(tmp_path: Path) -> None:
         "unloaded on request",
     }
     assert heard[-1].state == "cold"
+
+
+async def test_a_model_that_is_removed_while_others_are_preloaded_keeps_none_from_it(tmp_path: Path) -> None:
+    models = [fake_model("a", load_ms=500), fake_model("b"), fake_model("c")]
+    async with running_engine(tmp_path, *models) as engine:
+        await until(lambda: state(engine, "a") == "starting")
+        engine.life.remove("b")
+        await until(lambda: state(engine, "c") == "ready")
+        assert engine.ready
+
+
+async def test_what_was_learned_of_the_weights_holds_for_the_next_version_too(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(ballast_bytes=30 * MIB)) as engine:
+        await ready_pid(engine)
+        models = engine._scheduler.fleet.models
+        await until(lambda: models["fake"].learned_bytes.get("cpu", 0) > 30 * MIB)
+        await engine.life.reload("fake")
+        assert models["fake"].version == 2
+        assert models["fake"].learned_bytes["cpu"] > 30 * MIB
+        (worker,) = models["fake"].workers.values()
+        assert worker.shares[0].memory_bytes > 30 * MIB
+
+
+async def test_a_worker_that_ends_by_a_signal_without_a_name_is_replaced(tmp_path: Path) -> None:
+    async with running_engine(tmp_path, fake_model(tokens=2)) as engine:
+        pid = await ready_pid(engine)
+        os.kill(pid, signal.SIGRTMIN + 6)
+        await until(lambda: pid not in worker_pids(engine))
+        assert await read(await submit(engine, "x")) == "w0 w1 "

@@ -156,3 +156,14 @@ def test_events_follow_a_load_until_the_server_ends(tmp_path: Path) -> None:
         gateway.process.terminate()
         assert all("error" not in event for event in events), "the stream ends without a fault"
     assert told == ["loading", "progress", "progress", "ready"]
+
+
+def test_a_model_that_is_to_be_preloaded_from_now_on_is_loaded(tmp_path: Path) -> None:
+    paths = {"cache_dir": str(tmp_path / "cache"), "data_dir": str(tmp_path / "data")}
+    config = {"paths": paths, "models": [fake(preload=False)]}
+    with GatewayProcess.serving(config, tmp_path) as gateway:
+        file, tree = configuration(gateway)
+        file.write_text(yaml.safe_dump(tree | {"models": [fake(preload=True)]}))
+        assert command(gateway, "config", "reload").returncode == 0
+        wait_for(lambda: gateway.workers("fake") == 1, 20)
+        gateway.wait_until_ready()

@@ -31,8 +31,11 @@ def send_waiting(
         worker = _fittest(fleet, workers, entry, now)
         if worker is not None:
             model.queue.take(entry)
-            model.pace.job_went(now, others_wait=len(model.queue) > 0)
             commands += _dispatch(fleet, worker, entry, now)
+            # One that had gone before has not waited all the time since it came.
+            waits_since = now if entry.returned else entry.arrived_at
+            # Asked after its dispatch: that may have held up the others of its key.
+            model.pace.job_went(now, waits_since, others_wait=model.queue.first(now) is not None)
         elif fleet.suspects.suspected(entry, now):
             model.queue.take(entry)
             passed.append(entry)

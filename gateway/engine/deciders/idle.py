@@ -16,16 +16,19 @@ def idle_ttl_s(fleet: Fleet, model: Model) -> float:
 def watch_idleness(fleet: Fleet, worker: Worker, now: float) -> None:
     """To be called when it gets ready, and when the limit has changed."""
     limit_s = idle_ttl_s(fleet, fleet.version_of(worker))
-    if limit_s and not worker.idle_watched:
-        worker.idle_watched = True
-        fleet.timers.set(max(now, worker.last_used + limit_s), "idle", str(worker.id))
+    check_at = max(now, worker.last_used + limit_s)
+    if limit_s and (not worker.idle_check_at or check_at < worker.idle_check_at):
+        worker.idle_check_at = check_at
+        fleet.timers.set(check_at, "idle", str(worker.id))
 
 
 def check_idle(fleet: Fleet, worker_id: int, now: float) -> list[Command]:
     worker = fleet.workers.get(worker_id)
-    if worker is None or worker.state != "ready":
+    if worker is None or now < worker.idle_check_at:
+        return []  # the later deadline of two: another was set since
+    worker.idle_check_at = 0.0
+    if worker.state != "ready":
         return []
-    worker.idle_watched = False
     model = fleet.version_of(worker)
     limit_s = idle_ttl_s(fleet, model)
     if not limit_s:

@@ -42,8 +42,10 @@ def make_room_again(
 ) -> list[Command]:
     """A load failed for lack of memory: evict what is idle on its devices, for one more try.
 
-    Empty where there is nothing to evict, or it was done before.
+    Empty where there is nothing to evict, it was done before, or the model does not load again anyway.
     """
+    if model.place == "leaving":
+        return []
     if death.kind != "out_of_memory" or worker.state != "starting" or model.cramped:
         model.cramped = False
         return []

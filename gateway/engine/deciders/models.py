@@ -6,10 +6,12 @@ from gateway.engine.deciders.advance import advance
 from gateway.engine.deciders.ends import fail_queue
 from gateway.engine.deciders.idle import watch_idleness
 from gateway.engine.deciders.removals import remove_model
-from gateway.engine.deciders.stops import abort_running, drain_workers
+from gateway.engine.deciders.stops import abort_running, drain_surplus, drain_workers
 from gateway.engine.deciders.swaps import fail_swap
 from gateway.engine.events import Command, ModelDescribed, ModelWanted, UnloadAsked
 from gateway.engine.fleet import Fleet, Model
+
+_UNLOADED = "unloaded on request"
 
 
 def take_description(fleet: Fleet, event: ModelDescribed, now: float) -> list[Command]:
@@ -52,6 +54,9 @@ def unload_model(fleet: Fleet, event: UnloadAsked, now: float) -> list[Command]:
     if model is None:
         return []
     model.wanted = False
+    for worker in model.workers.values():
+        if worker.state == "draining":
+            worker.stop_reason = _UNLOADED  # whatever it was: it does not come back if a swap fails
     commands: list[Command] = []
     if event.force:
         error = errors.ModelUnloaded(f"{model.spec.name} was unloaded.", retry_after_s=1)
@@ -59,7 +64,7 @@ def unload_model(fleet: Fleet, event: UnloadAsked, now: float) -> list[Command]:
         commands += _abort_all(fleet, model, error, now)
     # One that loads for jobs that wait would only be started again.
     loaded = model.ready_workers() if model.queue else model.live_workers()
-    commands += drain_workers(fleet, loaded, "unloaded on request", now)
+    commands += drain_workers(fleet, loaded, _UNLOADED, now)
     return commands + advance(fleet, model, now)
 
 
@@ -99,7 +104,7 @@ def change_model(fleet: Fleet, spec: ModelSpec, now: float) -> list[Command]:
     if spec.pinned != model.spec.pinned:
         model.pinned = spec.pinned
     model.spec = spec
+    fleet.room_changed = True  # it may be pinned no more, or share a device from now on
     for worker in model.ready_workers():
         watch_idleness(fleet, worker, now)
-    surplus = model.live_workers()[spec.replicas :]
-    return drain_workers(fleet, surplus, "there are to be fewer replicas", now) + advance(fleet, model, now)
+    return drain_surplus(fleet, model, now) + advance(fleet, model, now)

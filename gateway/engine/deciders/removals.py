@@ -19,6 +19,14 @@ def remove_model(fleet: Fleet, name: str, now: float) -> list[Command]:
     return let_go(fleet, model, now)
 
 
+def let_go_of_all(fleet: Fleet, now: float) -> list[Command]:
+    """The last job that waited for one of them may have ended wherever jobs end."""
+    if len(fleet.versions) == len(fleet.models) + len(fleet.arriving):
+        return []  # nearly always: none leaves
+    leaving = [model for model in fleet.versions.values() if model.place == "leaving"]
+    return [command for model in leaving for command in let_go(fleet, model, now)]
+
+
 def let_go(fleet: Fleet, model: Model, now: float) -> list[Command]:
     """Go on with the departure of a version: what waits for it first, then its workers, then itself."""
     if model.place != "leaving" or model.key not in fleet.versions:

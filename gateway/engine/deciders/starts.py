@@ -5,10 +5,13 @@ from gateway.engine.admission import RETRY_AFTER_MAX_S
 from gateway.engine.deciders.ends import fail_queue
 from gateway.engine.deciders.room import end_wait, residents, target_of, wait_for_busy, wait_for_plan
 from gateway.engine.events import Command, StartWorker
-from gateway.engine.fleet import Fleet, Model, Worker
+from gateway.engine.fleet import Fleet, Model, RoomWait, Worker
 from gateway.engine.placement import NoRoomFor, Plan, place
 from gateway.engine.pressure import Step
 from gateway.engine.recovery import FAILED_COOL_DOWN_S
+
+_OTHERS_S = 10.0
+"""How long jobs wait for other processes to give memory back: it may be a short rise."""
 
 
 def start_missing(fleet: Fleet, model: Model, now: float) -> list[Command]:
@@ -45,11 +48,11 @@ def no_room(model: Model, verdict: NoRoomFor) -> errors.NoRoom:
     """What a caller is told of a model that cannot be loaded however long one waits."""
     needed, largest = verdict.needed_bytes // 2**20, verdict.largest_budget_bytes // 2**20
     message = f"{model.spec.name} needs about {needed} MiB; "
-    message += (
-        "models that are pinned leave no room for it."
-        if verdict.held
-        else f"the largest device allows {largest} MiB."
-    )
+    if verdict.held:
+        message += "models that are pinned leave no room for it."
+    else:
+        beside = ", beside what other processes hold" if verdict.crowded else ""
+        message += f"the largest device allows {largest} MiB{beside}."
     return errors.NoRoom(message, retry_after_s=RETRY_AFTER_MAX_S)
 
 
@@ -70,8 +73,30 @@ def _no_room(fleet: Fleet, model: Model, verdict: NoRoomFor, now: float) -> list
         return []  # one more replica is no reason to hold up others
     if verdict.ever:
         return wait_for_busy(fleet, model, verdict, now)
+    passing = verdict.crowded or verdict.held  # it may be over at any moment
+    ended: list[Command] = []
+    if verdict.crowded and model.queue:
+        ended = _wait_unclaimed(fleet, model, now)
+        if now < fleet.wants_room[model.key].since + _OTHERS_S:
+            return ended
     model.error = error = no_room(model, verdict)
-    if not verdict.held:
+    if passing and model.wanted:
+        ended += _wait_unclaimed(fleet, model, now)
+    else:
+        ended += end_wait(fleet, model.key, now)
+    if not passing:
         model.failed_until = now + FAILED_COOL_DOWN_S
-    ended = end_wait(fleet, model.key, now)
+        if model.wanted:  # no job may come that would try it again
+            fleet.timers.set(model.failed_until, "retry", model.spec.name)
     return [*ended, *fail_queue(fleet, model, error, now)]
+
+
+def _wait_unclaimed(fleet: Fleet, model: Model, now: float) -> list[Command]:
+    """It is looked at whenever room has changed, and meanwhile holds up nobody."""
+    wait = fleet.wants_room.get(model.key)
+    if wait is not None and not wait.shares and not wait.victims:
+        return []
+    commands = end_wait(fleet, model.key, now)
+    fleet.wants_room[model.key] = RoomWait(now, swaps=wait is not None and wait.swaps)
+    fleet.timers.set(now + _OTHERS_S, "room", model.spec.name)
+    return commands

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from gateway.engine import errors
 from gateway.engine.deciders.ends import end_job
+from gateway.engine.deciders.progress import expect_progress
 from gateway.engine.events import AbortJob, Command, FailJob, StopWorker
 from gateway.engine.fleet import Fleet, Model, Worker
 from gateway.engine.job_queue import JobEntry
@@ -33,6 +34,12 @@ def drain_workers(fleet: Fleet, workers: Iterable[Worker], reason: str, now: flo
     return [command for worker in workers for command in drain_worker(fleet, worker, reason, now)]
 
 
+def drain_surplus(fleet: Fleet, model: Model, now: float) -> list[Command]:
+    """Workers beyond as many as there are to be."""
+    surplus = model.live_workers()[model.spec.replicas :]
+    return drain_workers(fleet, surplus, "there are to be fewer replicas", now)
+
+
 def stop_if_drained(worker: Worker) -> list[Command]:
     if worker.state == "draining" and not worker.busy:
         return [stop_worker(worker, worker.stop_reason)]
@@ -54,7 +61,8 @@ def end_sessions(fleet: Fleet, worker_id: int, now: float) -> list[Command]:
 def abort_running(
     fleet: Fleet, worker: Worker, entry: JobEntry, error: errors.GatewayError, now: float
 ) -> list[Command]:
-    """End a job that a worker holds; the worker is told to drop it."""
+    """End a job that a worker holds; the worker is told to drop it, and must say in time that it has."""
+    expect_progress(fleet, worker, now)
     del worker.jobs[entry.job.id]
     worker.aborting.add(entry.job.id)
     return [AbortJob(worker.id, entry.job.id), FailJob(entry.job.id, error), *end_job(fleet, entry, now)]

@@ -8,9 +8,10 @@ Whatever keeps the new version from being ready leaves the old one as it was.
 from gateway.engine import errors
 from gateway.engine.admission import RETRY_AFTER_MAX_S
 from gateway.engine.deciders.advance import advance
+from gateway.engine.deciders.idle import watch_idleness
 from gateway.engine.deciders.removals import let_go
 from gateway.engine.deciders.starts import no_room, plan_start
-from gateway.engine.deciders.stops import drain_workers
+from gateway.engine.deciders.stops import drain_surplus, drain_workers
 from gateway.engine.events import Command, FailSwap, SwapAsked, SwitchVersion
 from gateway.engine.fleet import Fleet, Model
 from gateway.engine.placement import NoRoomFor
@@ -25,6 +26,7 @@ def begin_swap(fleet: Fleet, event: SwapAsked, now: float) -> list[Command]:
     new = fleet.new_version(
         event.spec, event.version, place="arriving", wanted=True, description=event.description
     )
+    new.learned_bytes = dict(event.learned_bytes)
     fleet.versions[new.key] = fleet.arriving[name] = new
     if event.only_if_loaded and not old.live_workers():
         return _switch(fleet, new, now)
@@ -82,12 +84,19 @@ def check_swap(fleet: Fleet, subject: str, now: float) -> list[Command]:
 
 
 def take_arrival(fleet: Fleet, new: Model, now: float) -> list[Command]:
-    """A worker of it has become ready: switch once it can do what the old version does."""
+    """A worker of it has become ready: switch once it can do what the old version does.
+
+    Where there is no room for as many workers as the old version has, those that are ready take over, and
+    the others start when the old ones have left.
+    """
     old = fleet.models[new.spec.name]
     needed = min(new.spec.replicas, max(1, len(old.ready_workers())))
+    commands: list[Command] = []
     if len(new.ready_workers()) < needed:
-        return advance(fleet, new, now)
-    return _switch(fleet, new, now)
+        commands = advance(fleet, new, now)
+        if new.key in fleet.wants_room or len(new.live_workers()) > len(new.ready_workers()):
+            return commands
+    return commands + _switch(fleet, new, now)
 
 
 def _switch(fleet: Fleet, new: Model, now: float) -> list[Command]:
@@ -96,7 +105,12 @@ def _switch(fleet: Fleet, new: Model, now: float) -> list[Command]:
     del fleet.arriving[name]
     fleet.models[name] = new
     new.place, old.place = "serving", "leaving"
-    new.wanted, new.pace = old.wanted, old.pace
+    new.wanted, new.pace, new.left_out = old.wanted, old.pace, old.left_out
+    new.load_s = new.load_s or old.load_s
+    if new.spec.pinned == old.spec.pinned:
+        new.pinned = old.pinned  # it may have been pinned on request
+    for worker in new.ready_workers():
+        watch_idleness(fleet, worker, now)
     for entry in list(old.queue):
         old.queue.remove(entry)
         new.queue.push(entry)
@@ -114,12 +128,14 @@ def fail_swap(fleet: Fleet, new: Model, error: errors.GatewayError, now: float) 
     """The old version goes on; what there is of the new one is stopped."""
     name = new.spec.name
     del fleet.arriving[name]
-    new.place, new.wanted = "leaving", False
+    new.place, new.wanted, new.never_served = "leaving", False, True
     old = fleet.models[name]
     old.held = False
     for worker in old.workers.values():
-        if worker.state == "draining":
+        if worker.state == "draining" and worker.stop_reason == _replaced_by(new):
             worker.state, worker.stop_reason = "ready", ""
+            watch_idleness(fleet, worker, now)
     commands: list[Command] = [FailSwap(name, new.version, error)]
+    commands += drain_surplus(fleet, old, now)
     commands += drain_workers(fleet, new.live_workers(), "the swap has failed", now)
     return commands + let_go(fleet, new, now) + advance(fleet, old, now)

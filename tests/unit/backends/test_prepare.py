@@ -14,6 +14,7 @@ from backends.media.spool import Spool
 from backends.prepare import Answered, Outcome, PrepareStage, Refused, _prepare
 from backends.protocol import (
     MAX_FRAME_BYTES,
+    FrameBuffer,
     Inline,
     Job,
     Load,
@@ -23,8 +24,6 @@ from backends.protocol import (
     TranscribeParameters,
 )
 from config.schema import ModelSpec
-
-_HEADER_BYTES = 4
 
 
 class Item(PreparedItem):
@@ -44,11 +43,12 @@ class Preparer:
         return [self.item]
 
 
-def test_what_is_made_of_a_request_may_be_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_made_of_a_request_may_be_too_large() -> None:
     item = Item(1, bytes(MAX_FRAME_BYTES))
     job = Job("j", "m", "generate", TranscribeParameters(), [Text("x")])
     preparer: Any = Preparer(item)
-    refused = msgspec.msgpack.decode(_prepare(preparer, job)[_HEADER_BYTES:], type=Outcome)
+    (body,) = FrameBuffer().feed(_prepare(preparer, job))
+    refused = msgspec.msgpack.decode(body, type=Outcome)
     assert isinstance(refused, Refused)
     assert refused.code == "request_too_large"
     assert item.discarded == 1

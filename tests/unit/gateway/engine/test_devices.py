@@ -10,6 +10,7 @@ from gateway.engine.devices import Devices, DeviceState, Holder, worker_bytes
 from gateway.engine.gpus import Gpus
 from gateway.engine.host_memory import HostMemory
 from gateway.engine.launcher.memory import GroupMemory
+from gateway.engine.placement import Device
 from tests.unit.gateway.engine.fake_nvml import FakeCard, FakeNvml
 
 NOTHING = GroupMemory()
@@ -30,6 +31,13 @@ def test_what_others_hold_is_not_ours() -> None:
     found = look(Config(memory_fraction=1), FakeCard(400, used=300), host=HostMemory(1000, 600))
     assert (found["cuda:0"].budget_bytes, found["cuda:0"].others_bytes) == (100, 300)
     assert (found["cpu"].budget_bytes, found["cpu"].others_bytes) == (600, 400)
+
+
+def test_it_is_told_what_would_be_there_without_others() -> None:
+    devices = [DeviceConfig(name="cuda:0", reserve_bytes=100), DeviceConfig(name="cpu", memory_bytes=500)]
+    found = look(Config(devices=devices), FakeCard(400, used=300), host=HostMemory(1000, 50))
+    assert found["cuda:0"].device == Device("cuda:0", 0, 300)
+    assert found["cpu"].device == Device("cpu", 50, 500)
 
 
 def test_what_we_hold_is_ours() -> None:

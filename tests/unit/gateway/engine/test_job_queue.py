@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backends.protocol import Chat, ChatMessage, GenerateParameters, Job, LocalFile, Media, Text, Tokens
+from gateway.engine.fair_queue import FairQueue
 from gateway.engine.job_queue import JobEntry, JobQueue, cost_of
 from gateway.engine.priorities import CLASSES, LEVELS, class_of
 
@@ -168,6 +169,35 @@ def test_a_place_in_the_queue() -> None:
     assert queue.position(entry()) is None
     assert queue.ahead(0, "new") == 1 + 2
     assert queue.ahead(0, "a") == 1 + 10 + 2
+
+
+def test_jobs_of_a_held_key_are_ahead_of_nobody() -> None:
+    queue = JobQueue()
+    own = entry("b")
+    push(queue, *(entry("a") for _ in range(5)), *(entry("a", LEVELS["interactive"]) for _ in range(5)), own)
+    assert queue.ahead(0, "new") == 5 + 1 + 1
+    queue.hold("a")
+    assert queue.ahead(0, "new") == 1
+    assert queue.position(own) == 1
+    queue.release("a")
+    assert queue.ahead(0, "new") == 5 + 1 + 1
+
+
+def test_what_comes_and_leaves_without_a_turn_costs_no_memory() -> None:
+    """Nobody looks for the first of a class while higher ones have jobs to go."""
+    fair = FairQueue[JobEntry]()
+    last = entry("a")
+    last.number = 1
+    fair.push(last)
+    for number in range(2, 10_000):
+        one = entry("b")
+        one.number = number
+        fair.push(one)
+        fair.drop(one)
+        fair.hold("a")
+        fair.release("a")
+    assert len(fair._heads) < 2000
+    assert fair.first() is last
 
 
 def test_the_cost_of_a_job_is_its_results_and_its_prompts() -> None:

@@ -66,3 +66,9 @@ def test_the_key_is_of_what_changes_the_need() -> None:
     assert learned_key(SPEC, "others") != key
     other = ModelSpec(name="m", backend="fake", tasks=["generate"], source="x", parameters={"a": 2})
     assert learned_key(other, "weights") != key
+
+
+def test_our_version_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned_key(SPEC, "weights")
+    monkeypatch.setattr("gateway.engine.learned.version", None)
+    learned_key(SPEC, "weights")

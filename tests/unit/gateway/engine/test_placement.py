@@ -48,6 +48,42 @@ def test_what_was_learned_of_a_kind_of_device_counts_there() -> None:
     assert decide(target, [], [*GPUS, CPU]) == on("cpu", 30)
 
 
+class TestLearnedBeyondReach:
+    def test_a_peak_that_no_device_can_give_is_tried_with_all_there_is(self) -> None:
+        assert decide(Target("m", 1, learned_bytes={"cpu": 104}), [], [CPU]) == on("cpu", 100)
+
+    def test_everybody_leaves_for_it(self) -> None:
+        here = [resident(1, "cpu", 5)]
+        assert decide(Target("m", 1, learned_bytes={"cpu": 104}), here, [CPU]) == on("cpu", 100, 1)
+
+    def test_what_other_processes_always_hold_does_not_keep_it_out(self) -> None:
+        there = [Device("cpu", 85, full_bytes=100)]
+        assert decide(Target("m", 1, learned_bytes={"cpu": 95}), [], there) == on("cpu", 85)
+
+    def test_it_is_not_squeezed_in_where_others_hold_much(self) -> None:
+        there = [Device("cpu", 20, full_bytes=100)]
+        verdict = decide(Target("m", 1, learned_bytes={"cpu": 95}), [], there)
+        assert verdict == NoRoomFor(75, 20, ever=False, crowded=True)
+
+    def test_the_estimate_is_believed(self) -> None:
+        verdict = decide(Target("m", 101, learned_bytes={"cpu": 104}), [], [CPU])
+        assert verdict == NoRoomFor(101, 100, ever=False)
+
+    def test_devices_that_it_can_be_split_over_count_together(self) -> None:
+        gpus = [Device("cuda:0", 10 * GB), Device("cuda:1", 10 * GB)]
+        target = Target("m", GB, kinds=("cuda",), splits=True, learned_bytes={"cuda": 15 * GB})
+        plan = decide(target, [], gpus)
+        assert isinstance(plan, Plan)
+        assert len(plan.shares) == 2
+        assert sum(share.memory_bytes for share in plan.shares) > 15 * GB
+
+
+def test_room_that_only_other_processes_take_is_told_apart() -> None:
+    there = [Device("cpu", 50, full_bytes=100)]
+    assert decide(Target("m", 60), [], there) == NoRoomFor(60, 50, ever=False, crowded=True)
+    assert decide(Target("m", 101), [], there) == NoRoomFor(101, 50, ever=False)
+
+
 class TestEviction:
     def test_the_least_recently_used_leave_and_no_more_than_needed(self) -> None:
         here = [

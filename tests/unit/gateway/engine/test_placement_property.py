@@ -4,6 +4,7 @@ from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from gateway.engine.placement import Device, NoRoomFor, Plan, Resident, Share, Target, place
 
@@ -148,3 +149,13 @@ def test_where_it_would_go_once_others_leave_there_is_room(
     assert fits(verdict.shares, staying, known)
     kept = {r.worker_id for r in here if r.evictable_at == inf}
     assert not kept & set(verdict.in_the_way)
+
+
+@given(targets, devices, st.dictionaries(st.sampled_from(["cuda", "cpu"]), st.integers(0, 20000 * MB)))
+def test_nothing_that_was_learned_keeps_a_model_from_an_empty_machine(
+    target: Target, known: list[Device], learned: dict[str, int]
+) -> None:
+    if isinstance(place(target, [], known, NOW), Plan):
+        plan = place(replace(target, learned_bytes=learned), [], known, NOW)
+        assert isinstance(plan, Plan)
+        assert fits(plan.shares, [], known)

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
+
 from backends.protocol import Finished, Started
 from gateway.engine import errors
-from gateway.engine.events import JobAborted, ModelWanted, StartWorker, StopWorker
+from gateway.engine.events import JobAborted, ModelChanged, ModelWanted, StartWorker, StopWorker
 from tests.unit.gateway.engine.desk import Desk, of
 
 GONE = errors.InternalError("gone")
@@ -54,6 +56,26 @@ def test_a_model_that_is_no_longer_pinned_may_go() -> None:
     desk.tick(100)
     desk.tell(ModelWanted("m", pinned=False))
     assert desk.tick(0.1) == [StopWorker(1)]
+
+
+def test_a_shorter_limit_counts_at_once() -> None:
+    desk = idle(idle_ttl_s=100.0)
+    desk.tick(5)
+    spec = msgspec.structs.replace(desk.fleet.models["m"].spec, idle_ttl_s=10.0)
+    desk.tell(ModelChanged(spec))
+    assert desk.tick(5.1) == [StopWorker(1)]
+
+
+def test_only_one_deadline_goes_on_after_the_limit_got_shorter() -> None:
+    desk = idle(idle_ttl_s=100.0)
+    desk.tell(ModelChanged(msgspec.structs.replace(desk.fleet.models["m"].spec, idle_ttl_s=10.0)))
+    desk.job("a")
+    desk.frame(1, Started("a"))
+    for _ in range(30):
+        desk.frame(1)
+        desk.tick(10)
+    idle_checks = [subject for _, kind, subject in desk.fleet.timers._heap if kind == "idle"]
+    assert idle_checks == ["1"]
 
 
 def test_a_load_that_nobody_waits_for_is_given_up() -> None:

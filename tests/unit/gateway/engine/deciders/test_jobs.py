@@ -7,6 +7,7 @@ from backends.protocol import (
     Delta,
     Failed,
     Finished,
+    Requeue,
     Started,
 )
 from gateway.engine import errors
@@ -16,13 +17,18 @@ from gateway.engine.events import (
     DrainStarted,
     FailJob,
     JobAborted,
+    MemoryMeasured,
     ModelWanted,
     StartWorker,
+    StopWorker,
+    UnloadAsked,
     WorkerReady,
 )
 from gateway.engine.placement import Device
 from gateway.keys import KeyLimits
 from tests.unit.gateway.engine.desk import Desk, failure, of
+
+GONE = errors.InternalError("gone")
 
 
 def test_a_full_queue_refuses_with_a_time_to_wait() -> None:
@@ -190,3 +196,102 @@ def test_a_load_longer_than_the_queue_limit_goes_on_without_the_client() -> None
     assert of(StartWorker, desk.die(1))
     assert isinstance(failure(desk.job("a"), "a"), errors.ModelLoading)
     assert desk.fleet.models["m"].state(desk.now) == "starting"
+
+
+def cold(load_s: float, **settings: float) -> Desk:
+    """Its model was loaded once, which took so long, and was unloaded."""
+    desk = Desk(**settings)
+    desk.tell(ModelWanted("m"))
+    desk.tell(WorkerReady(1, Capacity(4, -1, 0, 0), load_s))
+    desk.tell(UnloadAsked("m"))
+    desk.die(1)
+    return desk
+
+
+def test_a_load_that_takes_longer_than_requests_may_wait_is_begun_for_those_that_come_later() -> None:
+    desk = cold(120.0)
+    commands = desk.job("a")
+    assert isinstance(failure(commands, "a"), errors.ModelLoading)
+    assert of(StartWorker, commands) == [StartWorker(2, "m", "cpu")]
+    desk.tick(60)
+    commands = desk.job("b", timeout_s=5.0)
+    assert isinstance(failure(commands, "b"), errors.ModelLoading)
+    assert not of(StartWorker, commands)
+    desk.ready(2)
+    assert of(Dispatch, desk.job("c"))
+
+
+def test_a_hasty_request_loads_a_model_too() -> None:
+    desk = cold(20.0)
+    assert of(StartWorker, desk.job("a", timeout_s=5.0))
+
+
+def test_others_make_room_for_a_load_that_nobody_can_wait_for() -> None:
+    """Wanted gently before, it has been asked for now."""
+    desk = Desk("m", "n")
+    desk.tell(ModelWanted("m", gently=True))
+    desk.tell(WorkerReady(1, Capacity(4, -1, 0, 0), 120.0))
+    desk.tell(ModelWanted("n"))
+    desk.die(1)
+    desk.ready(2)
+    assert isinstance(failure(commands := desk.job("a"), "a"), errors.ModelLoading)
+    assert of(StopWorker, commands) == [StopWorker(2)]
+    assert of(StartWorker, desk.die(2)) == [StartWorker(3, "m", "cpu")]
+
+
+def test_where_there_never_will_be_room_nobody_is_told_that_it_loads() -> None:
+    desk = cold(120.0)
+    desk.tell(MemoryMeasured([Device("cpu", 10)], {}))
+    assert isinstance(failure(desk.job("a"), "a"), errors.NoRoom)
+
+
+def test_a_load_goes_on_although_all_who_waited_ran_out_of_time() -> None:
+    desk = Desk()
+    assert of(StartWorker, desk.job("a", timeout_s=5.0))
+    commands = desk.tick(5.1)
+    assert isinstance(failure(commands, "a"), errors.RequestTimeout)
+    assert not of(StopWorker, commands)
+    assert not of(StartWorker, desk.job("b", timeout_s=5.0))
+    assert [c.job.id for c in of(Dispatch, desk.ready(1))] == ["b"]
+
+
+def test_a_pause_in_which_the_last_one_that_waited_left_does_not_count() -> None:
+    desk = Desk()
+    desk.job("running")
+    desk.ready(1)
+    desk.frame(1, free=-2)  # nor is there a place of the look-ahead
+    for i in range(6):
+        desk.job(f"a{i}")
+        desk.job(f"b{i}")
+        assert of(Dispatch, desk.frame(1, free=-1)), "while the other waits"
+        desk.tell(JobAborted(f"b{i}", GONE))
+        desk.frame(1, Started(f"a{i}"), Finished(f"a{i}"), free=-2)
+        desk.now += 80
+    assert desk.fleet.models["m"].pace.pause_s(desk.now) is None
+
+
+def test_a_job_that_was_given_back_tells_nothing_of_the_pace() -> None:
+    desk = Desk()
+    desk.job("a")
+    desk.ready(1)
+    desk.frame(1, free=-2)
+    for i in range(6):
+        desk.job(f"b{i}")
+        assert of(Dispatch, desk.frame(1, Requeue("a"), free=-1))[0].job.id == "a"
+        desk.tell(JobAborted(f"b{i}", GONE))
+        desk.frame(1, free=-2)
+        desk.now += 80
+    assert desk.fleet.models["m"].pace.pause_s(desk.now) is None
+
+
+def test_jobs_that_wait_for_their_own_key_hold_up_nobody() -> None:
+    desk = Desk()
+    limits = KeyLimits(max_running=1)
+    desk.job("c0", key="crawler", limits=limits)
+    desk.ready(1)
+    for i in range(6):
+        assert not of(Dispatch, desk.job(f"c{i + 1}", key="crawler", limits=limits))
+        assert of(Dispatch, desk.job(f"user{i}", key="user"))
+        desk.now += 80
+        desk.frame(1, Started(f"c{i}"), Finished(f"c{i}"), Started(f"user{i}"), Finished(f"user{i}"))
+    assert desk.fleet.models["m"].pace.pause_s(desk.now) is None

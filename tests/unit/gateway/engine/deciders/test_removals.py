@@ -7,6 +7,7 @@ from gateway.engine.events import (
     Dispatch,
     FailJob,
     ForgetVersion,
+    JobAborted,
     ModelAdded,
     ModelDescribed,
     ModelRemoved,
@@ -14,6 +15,8 @@ from gateway.engine.events import (
     StartWorker,
     StopWorker,
 )
+from gateway.engine.placement import Device
+from gateway.keys import KeyLimits
 from tests.unit.gateway.engine.desk import DESCRIPTION, Desk, failure, of
 
 SPEC = ModelSpec(name="m", backend="fake", tasks=["generate"], source="y")
@@ -77,3 +80,47 @@ def test_the_same_name_may_come_again_at_once() -> None:
     assert StopWorker(1) in desk.frame(1, Finished("a"))
     assert of(StartWorker, desk.die(1)) == [StartWorker(2, "m", "cpu", 2)]
     assert [c.job.id for c in of(Dispatch, desk.ready(2))] == ["b"]
+
+
+def with_a_held_job() -> Desk:
+    """`a` was removed; the one job that waits for it is of a key that runs as many as it may, at `b`."""
+    desk = Desk("a", "b", devices=[Device("cpu", 1000)])
+    for worker_id, name in enumerate("ab", 1):
+        desk.tell(ModelWanted(name))
+        desk.ready(worker_id)
+    desk.job("runs", "b", limits=KeyLimits(max_running=1))
+    desk.frame(2, Started("runs"))
+    desk.job("held", "a", limits=KeyLimits(max_running=1))
+    assert not of(StopWorker, desk.tell(ModelRemoved("a")))
+    return desk
+
+
+def test_it_stops_when_the_last_job_that_waits_is_aborted() -> None:
+    desk = with_a_held_job()
+    assert StopWorker(1) in desk.tell(JobAborted("held", errors.InternalError("gone")))
+    assert ForgetVersion("a", 1) in desk.die(1)
+
+
+def test_it_stops_when_the_last_job_that_waits_has_waited_for_too_long() -> None:
+    desk = with_a_held_job()
+    desk.now += desk.fleet.timeouts.queue_s
+    desk.frame(2)
+    assert StopWorker(1) in desk.tick(0)
+
+
+def test_a_version_stops_when_its_job_goes_to_one_added_under_its_name() -> None:
+    desk = with_a_held_job()
+    spec = ModelSpec(name="a", backend="fake", tasks=["generate"], source="y")
+    assert StopWorker(1) in desk.tell(ModelAdded(spec, 2))
+
+
+def test_nobody_is_evicted_for_one_that_found_too_little_memory() -> None:
+    desk = Desk("a", "b", devices=[Device("cpu", 130)])
+    desk.tell(ModelWanted("b"))
+    desk.ready(1)
+    desk.job("x", "a")
+    desk.tell(ModelRemoved("a"))
+    commands = desk.die(2, kind="out_of_memory")
+    assert not of(StopWorker, commands)
+    assert isinstance(failure(commands, "x"), errors.ModelNotFound)
+    assert ForgetVersion("a", 1) in commands

@@ -16,7 +16,10 @@ from gateway.engine.events import (
     FailSwap,
     ForgetVersion,
     InputGiven,
+    JobAborted,
     JobArrived,
+    MemoryMeasured,
+    ModelChanged,
     ModelRemoved,
     ModelWanted,
     ReplayJob,
@@ -25,7 +28,9 @@ from gateway.engine.events import (
     StopWorker,
     SwapAsked,
     SwitchVersion,
+    UnloadAsked,
 )
+from gateway.engine.placement import Device
 from tests.unit.gateway.engine.desk import Desk, failure, of
 
 SMALL = Description(["generate"], [], memory_bytes=40)
@@ -230,3 +235,134 @@ def test_sessions_of_the_old_version_have_the_drain_time() -> None:
     commands = desk.tick(1.1)
     assert isinstance(failure(commands, "s"), errors.ModelUnloaded)
     assert AbortJob(1, "s") in commands
+
+
+def removed_meanwhile() -> Swaps:
+    """One job runs and one waits in the old version; the new one was loading."""
+    desk = Swaps()
+    desk.begin("runs")
+    desk.frame(1, free=-9)
+    desk.job("waits")
+    desk.swap()
+    desk.tell(ModelRemoved("m"))
+    return desk
+
+
+def test_what_waits_in_a_version_removed_during_its_swap_can_be_aborted() -> None:
+    desk = removed_meanwhile()
+    desk.tell(JobAborted("waits", errors.InternalError("gone")))
+    assert not of(Dispatch, desk.frame(1)), "it has ended"
+    assert StopWorker(1) in desk.frame(1, Finished("runs"))
+
+
+def test_what_waits_in_a_version_removed_during_its_swap_has_its_limit() -> None:
+    desk = removed_meanwhile()
+    commands = desk.tick(desk.fleet.timeouts.queue_s)
+    assert isinstance(failure(commands, "waits"), errors.QueueTimeout)
+    assert not of(Dispatch, desk.frame(1))
+
+
+def test_a_job_that_comes_back_goes_to_a_version_that_has_served() -> None:
+    desk = Swaps(replicas=2, spec={"memory_bytes": 20})
+    desk.ready(2)
+    for job_id in "ab":
+        desk.job(job_id)
+    desk.frame(1, Started("a"), free=-9)
+    desk.frame(2, Started("b"), free=-9)
+    desk.job("c")
+    desk.swap(memory_bytes=20)
+    desk.tell(ModelRemoved("m"))
+    desk.die(1)
+    assert [c.job.id for c in of(Dispatch, desk.frame(2, Finished("b"), free=4))] == ["a", "c"]
+
+
+def test_where_only_some_replicas_fit_beside_the_old_ones_they_take_over() -> None:
+    desk = Swaps(replicas=2)
+    desk.tell(MemoryMeasured([Device("cpu", 120)], {}))
+    desk.ready(2)
+    assert of(StartWorker, desk.swap()) == [StartWorker(3, "m", "cpu", 2)]
+    commands = desk.ready(3)
+    assert SwitchVersion("m", 2) in commands
+    assert of(StopWorker, commands) == [StopWorker(1), StopWorker(2)]
+    assert of(StartWorker, desk.die(1)) == [StartWorker(4, "m", "cpu", 2)]
+
+
+def test_a_failed_swap_brings_no_surplus_worker_back() -> None:
+    desk = Swaps(replicas=2, spec={"memory_bytes": 20})
+    desk.ready(2)
+    for worker_id, job_id in enumerate("ab", 1):
+        desk.job(job_id)
+        desk.frame(worker_id, Started(job_id), free=3)
+    desk.swap(memory_bytes=20)
+    desk.tell(ModelChanged(msgspec.structs.replace(desk.fleet.models["m"].spec, replicas=1)))
+    desk.die(3)
+    assert [worker.state for worker in desk.fleet.workers.values()] == ["ready", "draining"]
+
+
+def test_a_failed_replacement_brings_no_surplus_worker_back() -> None:
+    desk = Swaps(replicas=2, spec={"memory_bytes": 40}, queue_s=5.0, load_s=7.0)
+    desk.ready(2)
+    for worker_id, job_id in enumerate("ab", 1):
+        desk.job(job_id)
+        desk.frame(worker_id, Started(job_id), free=3)
+    desk.swap(memory_bytes=70, strategy="replace")
+    desk.tell(ModelChanged(msgspec.structs.replace(desk.fleet.models["m"].spec, replicas=1)))
+    assert of(FailSwap, desk.tick(12.1))
+    assert [worker.state for worker in desk.fleet.workers.values()] == ["ready", "draining"]
+
+
+@pytest.mark.parametrize("strategy", ["alongside", "replace"])
+def test_a_failed_swap_brings_back_nothing_that_was_unloaded_meanwhile(strategy: str) -> None:
+    desk = Swaps(queue_s=5.0, load_s=7.0)
+    desk.begin("a")
+    desk.swap(strategy=strategy)
+    desk.tell(UnloadAsked("m"))
+    assert of(FailSwap, desk.tick(12.1) or desk.die(2))
+    assert StopWorker(1) in desk.frame(1, Finished("a"))
+
+
+def test_a_pin_on_request_holds_for_the_new_version() -> None:
+    desk = Swaps(idle_ttl_s=10.0)
+    desk.tell(ModelWanted("m", pinned=True))
+    desk.swap()
+    desk.ready(2)
+    assert desk.fleet.models["m"].pinned
+    assert not of(StopWorker, desk.tick(100))
+
+
+def test_a_pin_that_was_taken_back_does_not_come_back() -> None:
+    desk = Swaps(idle_ttl_s=10.0, spec=HALF | {"pinned": True})
+    desk.tell(ModelWanted("m", pinned=False))
+    desk.swap()
+    desk.ready(2)
+    assert of(StopWorker, desk.tick(10.1)) == [StopWorker(2)]
+
+
+def test_a_pin_of_the_new_settings_counts() -> None:
+    desk = Swaps()
+    spec = msgspec.structs.replace(desk.fleet.models["m"].spec, note="new", pinned=True)
+    desk.tell(SwapAsked(spec, 2, SMALL))
+    desk.ready(2)
+    assert desk.fleet.models["m"].pinned
+
+
+def test_a_new_version_that_is_not_loaded_knows_that_the_old_one_once_was() -> None:
+    desk = Swaps()
+    desk.tell(UnloadAsked("m"))
+    desk.die(1)
+    desk.fleet.models["m"].left_out = True
+    desk.swap(only_if_loaded=True)
+    model = desk.fleet.models["m"]
+    assert (model.version, model.load_s, model.left_out) == (2, 1.0, True)
+
+
+def test_the_idle_time_goes_on_after_a_replacement_that_failed() -> None:
+    desk = Swaps(queue_s=5.0, load_s=7.0, idle_ttl_s=10.0)
+    desk.begin("a")
+    desk.swap(memory_bytes=70, strategy="replace")
+    assert not of(FailSwap, desk.tick(11))
+    desk.frame(1)
+    assert of(FailSwap, desk.tick(1.1))
+    desk.frame(1, Finished("a"))
+    desk.tick(9)
+    assert StopWorker(1) in desk.tick(1.1)
