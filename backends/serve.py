@@ -187,10 +187,10 @@ class Worker:
     def _add(self, job: Job, items: list[Any]) -> None:
         try:
             self._engine.add(job, items)
-        except JobError as error:
+        except Exception as error:  # it is that job's alone: whoever is at work already is not to blame
             for item in items:
                 item.discard()
-            self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
+            self._outputs.append(_not_taken(job.id, error))
 
     def _receive(self, job: Job) -> None:
         """A session needs no preparing."""
@@ -200,7 +200,7 @@ class Worker:
         try:
             self._sessions.open(job)
         except JobError as error:
-            self._outputs.append(Failed(job.id, "invalid_request", error.message, error.param, error.code))
+            self._outputs.append(_not_taken(job.id, error))
         else:
             self._announce(job.id)
 
@@ -286,6 +286,13 @@ class Worker:
 
     def _send(self, message: Message) -> None:
         self._channel.send(message)
+
+
+def _not_taken(job_id: str, error: Exception) -> Failed:
+    if isinstance(error, JobError):
+        return Failed(job_id, "invalid_request", error.message, error.param, error.code)
+    log.error("a job cannot be taken on", exc_info=error)
+    return Failed(job_id, "internal", f"The model cannot take the request on: {type(error).__name__}.")
 
 
 def _is_session(job: Job) -> bool:

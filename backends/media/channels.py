@@ -10,6 +10,8 @@ import numpy.typing as npt
 from av.audio.resampler import AudioResampler
 
 _FLOAT_FORMATS = ("flt", "fltp", "dbl", "dblp")
+_MIXED_CHANNELS = 8
+"""So many FFmpeg mixes whatever they are."""
 _READABLE_PLANES = 7
 """PyAV takes a frame's planes to end at a null pointer. Behind more of them there is none: it would give out
 memory that is not the frame's."""
@@ -20,7 +22,6 @@ class Channels:
 
     def __init__(self) -> None:
         self._interleaved = AudioResampler(format="flt")
-        self._averaged: bool | None = None
 
     def are_finite(self, frame: "av.AudioFrame") -> bool:
         if frame.format.name not in _FLOAT_FORMATS:
@@ -29,10 +30,8 @@ class Channels:
         return bool(np.isfinite(frame.to_ndarray() if readable else self._floats(frame)).all())
 
     def mixable(self, frame: "av.AudioFrame") -> "av.AudioFrame":
-        """The frame, or the average of its channels if FFmpeg cannot mix them."""
-        if self._averaged is None:
-            self._averaged = not _can_be_mixed(frame)
-        return self._average(frame) if self._averaged else frame
+        """The frame, or the average of its channels if FFmpeg might not know how to mix them."""
+        return self._average(frame) if frame.layout.nb_channels > _MIXED_CHANNELS else frame
 
     def _average(self, frame: "av.AudioFrame") -> "av.AudioFrame":
         values = self._floats(frame).reshape(-1, frame.layout.nb_channels)
@@ -46,11 +45,3 @@ class Channels:
         if converted.format.name != "flt":
             raise ValueError("the format of the samples has changed on the way")
         return converted.to_ndarray().astype(np.float32, copy=False)
-
-
-def _can_be_mixed(frame: "av.AudioFrame") -> bool:
-    try:
-        AudioResampler(format="s16", layout="mono").resample(frame)
-    except av.FFmpegError:
-        return False
-    return True

@@ -4,23 +4,34 @@ from typing import Any
 
 import pytest
 
+from backends.base import JobError, PreparedItem
 from backends.protocol import (
     MAX_FRAME_BYTES,
     Capacity,
     Failed,
     Finished,
     Frame,
+    GenerateParameters,
     GenerationResult,
     ItemDone,
+    Job,
     Message,
     Output,
     StepStats,
+    Text,
     encode_frame,
 )
 from backends.serve import Worker
 
 CAPACITY = Capacity(1, -1, 0, 0)
 STATS = StepStats(step_s=1.0, batch_items=3)
+
+
+class Item(PreparedItem):
+    discarded: bool = False
+
+    def discard(self) -> None:
+        self.discarded = True
 
 
 class Wire:
@@ -40,6 +51,9 @@ class Engine:
     def abort(self, job_id: str) -> bool:
         self.aborted.append(job_id)
         return True
+
+    def add(self, job: Job, items: list[Item]) -> None:
+        raise {"wrong": JobError("no such voice", param="voice"), "bug": KeyError("x")}[job.id]
 
 
 @pytest.fixture
@@ -73,3 +87,12 @@ def test_an_answer_that_no_frame_holds_fails_alone(worker: Any) -> None:
     assert (failed.job_id, failed.kind, failed.code) == ("huge", "invalid_request", "answer_too_large")
     assert [output for output in sent if output is not failed] == [outputs[0], outputs[2], outputs[3]]
     assert worker._engine.aborted == ["huge"]
+
+
+@pytest.mark.parametrize(("name", "kind"), [("wrong", "invalid_request"), ("bug", "internal")])
+def test_a_job_that_cannot_be_taken_on_fails_alone(worker: Any, name: str, kind: str) -> None:
+    item = Item()
+    worker._add(Job(name, "m", "generate", GenerateParameters(), [Text("x")]), [item])
+    (failed,) = worker._outputs
+    assert (failed.job_id, failed.kind) == (name, kind)
+    assert item.discarded

@@ -87,6 +87,11 @@ def test_wav_of_16_khz_comes_as_it_is() -> None:
     assert (samples(Inline(wav())) == tone(1.0)).all()
 
 
+@pytest.mark.parametrize("channels", [1, 2, 6])
+def test_a_wav_that_does_not_say_where_its_channels_belong(channels: int) -> None:
+    assert len(samples(Inline(wav(channels=channels, rate=24000)))) == pytest.approx(SAMPLE_RATE, abs=40)
+
+
 def test_channels_are_mixed() -> None:
     assert np.abs(samples(Inline(wav(channels=2))).astype(int) - tone(1.0)).max() <= 2
 
