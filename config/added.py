@@ -8,6 +8,7 @@ settings mean.
 import contextlib
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ import yaml
 
 from config.errors import ConfigError
 
+NOT_YAML = (yaml.YAMLError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
+"""What PyYAML raises for text that it cannot read: beside its own errors those of a value that it takes for a
+date or a number (`2024-13-45`, `0x_`) or for what its tag says, and of what is nested too deep."""
+
+_changing = threading.Lock()
+"""Held from reading the file to writing it: of two changes at once the second would undo the first."""
 _HEAD = "# Models added by POST /admin/models?persist=true; DELETE takes them out again.\n"
 
 
@@ -29,7 +36,7 @@ def read_added(config_file: Path) -> list[Any]:
         tree = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return []
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *NOT_YAML) as error:
         raise ConfigError([f"{file}: {error}"]) from None
     models = tree.get("models") if isinstance(tree, dict) else None
     if not isinstance(models, list):
@@ -39,18 +46,20 @@ def read_added(config_file: Path) -> list[Any]:
 
 def keep_added(config_file: Path, model: dict[str, Any]) -> None:
     """Write it down, in the place of one of the same name. Raises OSError, ConfigError."""
-    others = [other for other in read_added(config_file) if _name(other) != model["name"]]
-    _write(added_file(config_file), [*others, model])
+    with _changing:
+        others = [other for other in read_added(config_file) if _name(other) != model["name"]]
+        _write(added_file(config_file), [*others, model])
 
 
 def drop_added(config_file: Path, name: str) -> bool:
     """Take it out; False: it does not stand there. Raises OSError, ConfigError."""
-    models = read_added(config_file)
-    others = [other for other in models if _name(other) != name]
-    if len(others) == len(models):
-        return False
-    _write(added_file(config_file), others)
-    return True
+    with _changing:
+        models = read_added(config_file)
+        others = [other for other in models if _name(other) != name]
+        if len(others) == len(models):
+            return False
+        _write(added_file(config_file), others)
+        return True
 
 
 def with_added(models: Any, config_file: Path) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 import yaml
 from msgspec import Struct
 
-from config.added import added_file, with_added
+from config.added import NOT_YAML, added_file, with_added
 from config.companions import with_sources
 from config.errors import ConfigError, unknown_key
 from config.schema import Config, ModelSpec
@@ -149,8 +149,10 @@ def _read(file: Path) -> dict[str, Any]:
         mark = error.problem_mark
         place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else str(file)
         raise ConfigError([f"{place}: {error.problem}"]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([f"{file}: {error}"]) from None
+    except RecursionError:
+        raise ConfigError([f"{file}: is nested too deep"]) from None
+    except NOT_YAML as error:
+        raise ConfigError([f"{file}: a value cannot be read: {error}"]) from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
@@ -201,9 +203,11 @@ def _overlay(tree: dict[str, Any], environ: Mapping[str, str]) -> list[str]:
         parts = variable[len(ENVIRONMENT_PREFIX) :].split("__")
         try:
             value = yaml.load(environ[variable], _Loader)
-            _put(tree, Config, parts, value)
-        except yaml.YAMLError:
+        except NOT_YAML:
             problems.append(f"{variable}: the value is not valid YAML")
+            continue
+        try:
+            _put(tree, Config, parts, value)
         except _BadVariable as error:
             problems.append(f"{variable}: {error}")
     return problems

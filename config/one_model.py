@@ -15,7 +15,7 @@ from config.load import with_absolute_sources
 from config.schema import Config, ModelSpec
 from config.validate import validate
 
-_PLACE = re.compile(r"\bmodels\[(\d+)\]\.(?:name|aliases\[\d+\])")
+_PLACE = re.compile(r"\bmodels\[(\d+)\]\.(name|aliases\[\d+\])")
 
 
 def model_from(tree: Any, others: Sequence[ModelSpec], config: Config, base: Path) -> ModelSpec:
@@ -32,10 +32,20 @@ def model_from(tree: Any, others: Sequence[ModelSpec], config: Config, base: Pat
         spec = validate(whole).models[-1]
     except ConfigError as error:
         inner = [problem.removeprefix(here).removeprefix(".") for problem in error.problems]
-        raise ConfigError([_named(problem, others) for problem in inner]) from None
+        raise ConfigError([by_name(problem, others) for problem in inner]) from None
     return with_absolute_sources(spec, base)
 
 
-def _named(problem: str, others: Sequence[ModelSpec]) -> str:
-    """A place among the other models by the model's name: nobody who asks sees a list of them."""
-    return _PLACE.sub(lambda place: f"the model {others[int(place[1])].name!r}", problem)
+def by_name(problem: str, models: Sequence[ModelSpec]) -> str:
+    """A place among these models by the model's name: nobody who asks sees a list of them.
+
+    The model behind the last of them is the one that is asked for: its places are its own.
+    """
+
+    def told(place: re.Match[str]) -> str:
+        index = int(place[1])
+        if index < len(models):
+            return f"the model {models[index].name!r}"
+        return f"its own {place[2]}" if index == len(models) else place[0]
+
+    return _PLACE.sub(told, problem)

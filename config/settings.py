@@ -5,7 +5,10 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Positive = Annotated[int, Meta(gt=0)]
+LARGEST = 2**63 - 1
+"""Of whole numbers: what is larger than 64 bits hold cannot be sent to a worker or shown as JSON."""
+
+Positive = Annotated[int, Meta(gt=0, le=LARGEST)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 Fraction = Annotated[float, Meta(gt=0, le=1)]

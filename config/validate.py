@@ -3,7 +3,8 @@
 Owns the walk over the schema's types and the checks across fields. Must not read files or the environment.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -23,6 +24,7 @@ from config.parameters import (
     XttsParameters,
 )
 from config.schema import Config, ModelSpec
+from config.settings import LARGEST
 
 PARAMETERS: dict[str, dict[str, type[Struct]]] = {
     "llama_cpp": {"generate": LlamaCppParameters, "embed": LlamaCppEmbeddingParameters},
@@ -52,6 +54,9 @@ SAMPLING_DEFAULTS = (
 _FOLDERS = ("prefix_disk", "voices_dir", "latents_dir")
 """Settings that are folders."""
 _SHA256_DIGITS = 64
+_DEEPEST = 100
+"""So deep a backend's own parameters may be nested: what works through them may go down with each level."""
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?/?")
 
 
 def validate(tree: Any) -> Config:
@@ -60,7 +65,7 @@ def validate(tree: Any) -> Config:
     if problems:
         raise ConfigError(problems)
     config = msgspec.convert(tree, Config)
-    problems = [*_names(config), *_devices(config)]
+    problems = [*_origins(config), *taken_names(config.models), *_devices(config)]
     for index, model in enumerate(config.models):
         problems += _model(model, f"models[{index}]")
     if problems:
@@ -83,6 +88,9 @@ def check(value: Any, expected: Any, path: str) -> Iterator[str]:
             else:
                 yield f"{join(path, str(key))}: the key must be text; put it in quotes"
     else:
+        if expected is Any and (fault := _unfit(value)):
+            yield f"{path}: {fault}"
+            return
         try:
             msgspec.convert(value, expected)
         except msgspec.ValidationError as error:
@@ -104,14 +112,34 @@ def _check_struct(value: Any, expected: type[Struct], path: str) -> Iterator[str
             yield f"{join(path, field.name)}: missing"
 
 
+def _unfit(value: Any, depth: int = 0) -> str | None:
+    """Why a value whose type only its backend knows can be sent to no worker. YAML aliases may be endless."""
+    if isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+        return f"whole numbers are at most {LARGEST}"
+    if not isinstance(value, dict | list):
+        return None
+    if depth == _DEEPEST:
+        return "is nested too deep"
+    items = value.values() if isinstance(value, dict) else value
+    return next(filter(None, (_unfit(item, depth + 1) for item in items)), None)
+
+
 def join(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _names(config: Config) -> Iterator[str]:
+def _origins(config: Config) -> Iterator[str]:
+    """One that no browser sends would be ignored without a word."""
+    for index, origin in enumerate(config.server.allowed_origins):
+        if not _ORIGIN.fullmatch(origin):
+            hint = "; name each one, there is no pattern for all" if "*" in origin else ""
+            yield f"server.allowed_origins[{index}]: expected scheme://host[:port], got {origin!r}{hint}"
+
+
+def taken_names(models: Sequence[ModelSpec]) -> Iterator[str]:
     """Names and aliases share one namespace."""
     seen: dict[str, str] = {}
-    for index, model in enumerate(config.models):
+    for index, model in enumerate(models):
         places = [("name", model.name)]
         places += [(f"aliases[{n}]", alias) for n, alias in enumerate(model.aliases)]
         for place, name in places:

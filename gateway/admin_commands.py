@@ -4,13 +4,16 @@ Owns what is sent and what is printed. Must not import the engine.
 """
 
 import argparse
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import yaml
 
+from config.added import NOT_YAML
 from config.load import api_key, load_config, server_url
 
 _CONNECT_S = 5.0
@@ -122,7 +125,7 @@ def _unload(arguments: argparse.Namespace) -> int:
 
 
 def _swap(arguments: argparse.Namespace) -> int:
-    current = _call(arguments, "GET", f"/admin/models/{arguments.name}")["settings"]
+    current = _call(arguments, "GET", _path(arguments))["settings"]
     changes = _changes(arguments.settings, current)
     body = {"model": arguments.name, "changes": changes, "strategy": arguments.strategy}
     return _told(_call(arguments, "POST", "/admin/models/swap", body))
@@ -136,15 +139,20 @@ def _reload(arguments: argparse.Namespace) -> int:
 def _add(arguments: argparse.Namespace) -> int:
     try:
         tree = yaml.safe_load(arguments.file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, *NOT_YAML) as error:
         raise ServerError(f"{arguments.file}: {error}") from None
     return _told(_call(arguments, "POST", f"/admin/models{_query(arguments)}", tree))
 
 
 def _remove(arguments: argparse.Namespace) -> int:
-    removed = _call(arguments, "DELETE", f"/admin/models/{arguments.name}{_query(arguments)}")
+    removed = _call(arguments, "DELETE", _path(arguments) + _query(arguments))
     print(f"{removed['model']} is not served any more")
     return 0
+
+
+def _path(arguments: argparse.Namespace) -> str:
+    """Quoted: what follows a `#` or `?` in the name would not be sent as a part of it."""
+    return f"/admin/models/{quote(arguments.name, safe='/', errors='surrogateescape')}"
 
 
 def _query(arguments: argparse.Namespace) -> str:
@@ -179,11 +187,15 @@ def _changes(settings: list[str], current: dict[str, Any]) -> dict[str, Any]:
             raise ServerError(f"expected SETTING=VALUE, got {setting!r}")
         try:
             value = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except NOT_YAML:
             raise ServerError(f"{path}: the value is not valid YAML") from None
+        _as_json(value, path)
         name, _, inner = path.partition(".")
         if inner:
-            changes.setdefault(name, dict(current.get(name) or {}))[inner] = value
+            before = changes.get(name, current.get(name)) or {}
+            if not isinstance(before, dict):
+                raise ServerError(f"{path}: {name} has no entries to set")
+            changes[name] = before | {inner: value}
         else:
             changes[name] = value
     return changes
@@ -196,13 +208,16 @@ def _call(arguments: argparse.Namespace, method: str, path: str, body: Any = Non
     """The JSON answer. Raises ServerError with what the server says."""
     import httpx
 
+    content = None if body is None else _as_json(body, "what is to be sent")
     url = (arguments.url or server_url(load_config(arguments.config))).rstrip("/").removesuffix("/v1")
     key = arguments.key or api_key()
     headers = {"authorization": f"Bearer {key}"} if key else {}
+    if content is not None:
+        headers["content-type"] = "application/json"
     try:
         # The server bounds how long an answer may take.
         timeout = httpx.Timeout(None, connect=_CONNECT_S)
-        response = httpx.request(method, url + path, json=body, headers=headers, timeout=timeout)
+        response = httpx.request(method, url + path, content=content, headers=headers, timeout=timeout)
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise ServerError(f"no server answers at {url}: {error or type(error).__name__}; see --url") from None
     try:
@@ -212,3 +227,11 @@ def _call(arguments: argparse.Namespace, method: str, path: str, body: Any = Non
     if response.is_error:
         raise ServerError(answer["error"]["message"])
     return answer
+
+
+def _as_json(value: Any, what: str) -> bytes:
+    """YAML knows values that JSON does not: dates, `.nan`, keys that are lists."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ServerError(f"{what}: {error}; a date is to stand in quotes") from None

@@ -5,7 +5,7 @@ not know HTTP.
 """
 
 import asyncio
-import contextlib
+import traceback
 from collections.abc import Collection
 
 import msgspec
@@ -15,11 +15,13 @@ from msgspec import Struct
 from backends.protocol import Description
 from config.errors import ConfigError
 from config.load import ConfigFile
+from config.one_model import by_name
 from config.schema import Config, ModelSpec
+from config.validate import taken_names
 from gateway.engine.engine import Engine
 from gateway.engine.errors import BadRequest, Conflict, GatewayError
 from gateway.engine.lifecycle import Strategy
-from gateway.engine.reload_plan import ReloadPlan, plan_reload
+from gateway.engine.reload_plan import ReloadPlan, plan_reload, served_after
 from gateway.telemetry.metrics import Metrics
 
 log = structlog.get_logger(__name__)
@@ -77,8 +79,19 @@ class Reloader:
             seen = state
 
     async def _unattended(self) -> None:
-        with contextlib.suppress(GatewayError):  # it is in the log
+        try:
             await self.reload()
+        except GatewayError:  # it is in the log
+            return
+        except Exception as error:
+            # Nobody waits for this task, so nobody else would tell. Its text may hold values of the file.
+            self._metrics.config_reloaded("refused")
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            log.error(
+                "configuration not reloaded",
+                error=type(error).__name__,
+                at=f"{at.filename}:{at.lineno}",
+            )
 
     # --- carrying it out ------------------------------------------------------------------------------
 
@@ -86,6 +99,7 @@ class Reloader:
         try:
             new = await asyncio.to_thread(self.file.read)
             plan = plan_reload(self._start, self._last, new, self._served)
+            self._check_names(plan)
             # All that is new, before anything changes.
             described = await self._engine.life.describe_all([*plan.added, *plan.swapped])
         except (ConfigError, GatewayError) as error:
@@ -102,6 +116,12 @@ class Reloader:
         }
         log.info("configuration reloaded", removed=plan.removed, failed=failed, **names)
         return Reloaded(plan, failed)
+
+    def _check_names(self, plan: ReloadPlan) -> None:
+        """The file's names are free among its own; models that were added on request have some as well."""
+        models = served_after(plan, self._served)
+        if problems := [by_name(problem, models) for problem in taken_names(models)]:
+            raise ConfigError(problems)
 
     @property
     def _served(self) -> dict[str, ModelSpec]:

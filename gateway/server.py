@@ -130,7 +130,12 @@ async def _run(config: Config, file: ConfigFile, keys: KeyRing, sock: socket.soc
             log_config=None,
             access_log=False,
             server_header=False,
-            http=partial(Connection, limit=limit, head_s=config.timeouts.head_s),  # type: ignore[arg-type]
+            http=partial(  # type: ignore[arg-type]
+                Connection,
+                limit=limit,
+                head_s=config.timeouts.head_s,
+                send_s=config.timeouts.send_s,
+            ),
             timeout_graceful_shutdown=2,
             ws="websockets-sansio",
             ws_max_size=config.limits.json_body_bytes,

@@ -51,6 +51,12 @@ def plan_reload(start: Config, old: Config, new: Config, served: Mapping[str, Mo
     )
 
 
+def served_after(plan: ReloadPlan, served: Mapping[str, ModelSpec]) -> list[ModelSpec]:
+    """The models as they will be."""
+    fresh = {spec.name: spec for spec in (*plan.added, *plan.swapped, *plan.changed)}
+    return list(({name: spec for name, spec in served.items() if name not in plan.removed} | fresh).values())
+
+
 def _only_at_once(before: ModelSpec, after: ModelSpec) -> bool:
     return _differing(before, after) <= AT_ONCE
 

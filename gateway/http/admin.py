@@ -180,6 +180,8 @@ def _asked(services: Services) -> list[HTTPRouteHandler]:
 
 def _changed(services: Services) -> list[HTTPRouteHandler]:
     engine, config = services.engine, services.config
+    changing = asyncio.Lock()
+    """Held from the look at what is served to its change: a file is written meanwhile."""
 
     @post(
         "/admin/models",
@@ -203,11 +205,12 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
         kept_in = _persist(services, request)
         spec = _spec(services, await read_json(request, config, decode_spec))
         version, description = await engine.life.describe_next(spec)
-        # Somebody may have taken the name while the weights were looked at.
-        _spec(services, msgspec.to_builtins(spec))
-        if kept_in is not None:
-            await _stored(keep_added, kept_in, msgspec.to_builtins(spec))
-        engine.life.add(spec, version, description)
+        async with changing:
+            # Somebody may have taken the name while the weights were looked at.
+            _spec(services, msgspec.to_builtins(spec))
+            if kept_in is not None:
+                await _stored(keep_added, kept_in, msgspec.to_builtins(spec))
+            engine.life.add(spec, version, description)
         if spec.preload:
             await engine.life.load(spec.name, wait=False)
         return _state_of(services, spec.name)
@@ -227,14 +230,15 @@ def _changed(services: Services) -> list[HTTPRouteHandler]:
     )
     async def remove_model(model: FromPath[str], request: Request[Any, Any, Any]) -> ASGIApp:
         kept_in = _persist(services, request)
-        name = engine.resolve(model.removeprefix("/")).name
-        if kept_in is not None and not await _stored(drop_added, kept_in, name):
-            raise Conflict(
-                f"{name} does not stand among the added models; if it stands in {kept_in.name}, take it out "
-                "there and reload the configuration.",
-                param="persist",
-            )
-        engine.life.remove(name)
+        async with changing:
+            name = engine.resolve(model.removeprefix("/")).name
+            if kept_in is not None and not await _stored(drop_added, kept_in, name):
+                raise Conflict(
+                    f"{name} does not stand among the added models; if it stands in {kept_in.name}, take it "
+                    "out there and reload the configuration.",
+                    param="persist",
+                )
+            engine.life.remove(name)
         return Answer(render(RemovedModel(name, removed=True)))
 
     @post(

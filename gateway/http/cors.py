@@ -9,9 +9,10 @@ from gateway.http.urgency import PRIORITY, TIMEOUT
 _MAX_AGE_S = b"600"
 _EXPOSED = b"x-request-id, retry-after, retry-after-ms, x-should-retry, x-queue-position, x-queue-length"
 _METHODS = b"GET, POST, DELETE, OPTIONS"
-_HEADERS = frozenset(
-    {"authorization", "content-type", "accept", "x-request-id", "openai-organization", PRIORITY, TIMEOUT}
-)
+_READ = {"authorization", "content-type", "accept", "x-request-id", "openai-organization", PRIORITY, TIMEOUT}
+_UNREAD = {"user-agent", "idempotency-key", "x-requested-with"}
+"""Clients set them by themselves, and a browser asks before it sends them."""
+_HEADERS = frozenset(_READ | _UNREAD)
 _PREFIXES = ("x-stainless-", "openai-")
 
 
@@ -22,7 +23,7 @@ def is_preflight(scope: HTTPScope) -> bool:
 
 
 def preflight_answer(scope: HTTPScope) -> Answer:
-    """For an origin that has been checked. Of the headers asked for, those that we read are allowed."""
+    """For an origin that has been checked. Of the headers asked for, those that we know are allowed."""
     asked = ",".join(header_values(scope["headers"], b"access-control-request-headers")).lower()
     names = [name.strip() for name in asked.split(",")]
     allowed = [

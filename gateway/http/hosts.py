@@ -44,12 +44,15 @@ class HostList:
         if not values:
             return None
         origin = values[0].lower()
-        match = _ORIGIN.match(origin) if len(values) == 1 else None
-        if match is not None:
-            authority = _AUTHORITY.match(match["authority"])
-            own = match["authority"] == host
-            if origin in self._origins or own or (authority and is_loopback(authority["name"].strip("[]"))):
+        if len(values) == 1:
+            # Those of the configuration may have any scheme, as pages of a browser's extensions do.
+            if origin in self._origins:
                 return values[0]
+            if (match := _ORIGIN.match(origin)) is not None:
+                authority = _AUTHORITY.match(match["authority"])
+                own = match["authority"] == host
+                if own or (authority and is_loopback(authority["name"].strip("[]"))):
+                    return values[0]
         raise Forbidden(
             "This Origin is not allowed; see 'server.allowed_origins'.", code="origin_not_allowed"
         )

@@ -60,9 +60,15 @@ class WeightsStore:
             return self._manifest(spec).fingerprint()
         path = self.locate(spec)
         digest = hashlib.sha256()
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            stat = file.stat()
-            digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        try:
+            for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+                stat = file.stat()
+                digest.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode())
+        except OSError as error:  # a link to nothing, or no permission
+            raise WeightsMissing(
+                f"{spec.name}: {error.filename or path} cannot be read: {error.strerror or error}; "
+                "mend or remove it, or correct `source` in the configuration"
+            ) from None
         return digest.hexdigest()
 
     def verify(self, spec: ModelSpec, progress: Progress) -> str:

@@ -92,6 +92,46 @@ def test_a_head_that_never_ends_costs_its_connection(tmp_path: Path) -> None:
         assert b"w1 " in came, "a stream lasts as long as it lasts"
 
 
+def test_a_head_without_end_is_refused_by_its_size(tmp_path: Path) -> None:
+    start = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\n"
+    chunked = start.replace(b"GET", b"POST") + b"transfer-encoding: chunked\r\n\r\n0\r\n"
+    with serving(tmp_path, {}) as gateway, connected(gateway, 4) as (endless, many, large, trailing):
+        endless.sendall(start + b"x-more: ")
+        many.sendall(start)
+        for _ in range(65):  # as it passes the bound nothing is left unread, so that the answer arrives
+            time.sleep(0.01)
+            endless.sendall(b"x" * 1000)
+            many.sendall(b"x-more: 1\r\n" * 91)
+        endless.sendall(b"x" * 1000)
+        many.sendall(b"x-more: 1\r\n" * 91)
+        large.sendall(start + b"x-more: %b\r\n\r\n" % (b"x" * 70_000))
+        for sock in (endless, many, large):
+            head, _, body = answer(sock).partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+            assert json.loads(body)["error"]["code"] == "request_head_too_large"
+        trailing.sendall(chunked + b"x-more: ")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):
+                time.sleep(0.01)
+                trailing.sendall(b"x" * 1000)
+        assert b"431" not in answer(trailing), "it has its answer already"
+
+
+def test_long_bodies_and_many_requests_are_no_large_head(tmp_path: Path) -> None:
+    with serving(tmp_path, {}) as gateway, connected(gateway, 2) as (long, many):
+        long.sendall(
+            b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+            b"connection: close\r\ncontent-length: 300000\r\n\r\n" + b" " * 300_000
+        )
+        assert answer(long).startswith(b"HTTP/1.1 400 ")
+        for _ in range(40):
+            request = b"GET /health/live HTTP/1.1\r\nhost: 127.0.0.1\r\nx-more: %b\r\n\r\n" % (b"x" * 4000)
+            many.sendall(request[:2000])
+            time.sleep(0.01)
+            many.sendall(request[2000:])
+            assert many.recv(65536).startswith(b"HTTP/1.1 200 ")
+
+
 def test_few_file_descriptors_shed_load_without_spinning(tmp_path: Path) -> None:
     """Row 30."""
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -15,6 +16,7 @@ from backends.protocol import Delta, Finished, GenerationResult, ItemDone
 from config.schema import TimeoutsConfig
 from gateway.engine.errors import ModelFailed, WorkerDied
 from gateway.engine.stream import JobStream
+from gateway.http.connections import Connection, ConnectionLimit
 from tests.unit.gateway.http.fakes import Site, make_site, silence
 
 BODY = {"model": "talker", "messages": [{"role": "user", "content": "hi"}]}
@@ -49,8 +51,20 @@ async def serving(path: Path, timeouts: TimeoutsConfig | None = None) -> AsyncIt
     site = make_site(path / "keys.json", silence, timeouts=timeouts)
     sock = socket.create_server(("127.0.0.1", 0))
     port = sock.getsockname()[1]
+    of_time = timeouts or TimeoutsConfig()
+    protocol = partial(
+        Connection, limit=ConnectionLimit(100, 1000, 0), head_s=of_time.head_s, send_s=of_time.send_s
+    )
     server = uvicorn.Server(
-        uvicorn.Config(site.app, lifespan="off", log_config=None, ws="none", timeout_graceful_shutdown=2)
+        uvicorn.Config(
+            site.app,
+            lifespan="off",
+            log_config=None,
+            http=protocol,  # type: ignore[arg-type]
+            ws="none",
+            timeout_graceful_shutdown=2,
+            timeout_keep_alive=1,
+        )
     )
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
     running = asyncio.ensure_future(server.serve(sockets=[sock]))
@@ -209,6 +223,61 @@ async def test_a_client_that_stops_reading_is_let_go(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while live.server.server_state.connections:  # cut off, with all that waited to be sent
                 await asyncio.sleep(0.01)
+        writer.close()
+
+
+LONG = 20_000_000
+"""Characters of an answer that the system's own buffers do not hold."""
+
+
+async def ask_for_a_long_answer(live: Live) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port, limit=1024)
+    body = json.dumps(BODY).encode()
+    writer.write(
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+        b"content-length: %d\r\n\r\n" % len(body) + body
+    )
+    stream = await live.job()
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    say(stream, "x" * LONG)
+    finish(stream)
+    return reader, writer
+
+
+async def test_a_client_that_never_reads_a_whole_answer_is_let_go(tmp_path: Path) -> None:
+    async with serving(tmp_path, TimeoutsConfig(send_s=0.3)) as live:
+        _, writer = await ask_for_a_long_answer(live)
+        async with asyncio.timeout(10):
+            while live.server.server_state.connections:
+                await asyncio.sleep(0.01)
+        writer.close()
+
+
+async def test_a_client_that_reads_a_whole_answer_slowly_gets_it(tmp_path: Path) -> None:
+    async with serving(tmp_path, TimeoutsConfig(send_s=0.5)) as live:
+        reader, writer = await ask_for_a_long_answer(live)
+        length, pieces = 0, 15
+        for _ in range(pieces):
+            await asyncio.sleep(0.1)
+            reader._transport.resume_reading()  # type: ignore[attr-defined]
+            length += len(await reader.readexactly(LONG // pieces))
+        assert length == LONG // pieces * pieces
+        assert live.server.server_state.connections
+        writer.close()
+
+
+async def test_answers_on_one_connection_do_not_count_as_one_that_is_not_read(tmp_path: Path) -> None:
+    """Each leaves more unsent than the one before did."""
+    async with serving(tmp_path, TimeoutsConfig(send_s=0.3)) as live:
+        reader, writer = await ask_for_a_long_answer(live)
+        request = b"GET /docs HTTP/1.1\r\nhost: localhost\r\n\r\n"
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        await reader.readexactly(LONG)
+        for _ in range(4):
+            writer.write(request)
+            await asyncio.sleep(0.2)
+            assert await reader.read(1024)
+        assert live.server.server_state.connections
         writer.close()
 
 

@@ -1,5 +1,6 @@
 """Models that were added to a running server and are to stay."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,13 +37,27 @@ def test_what_is_kept_is_read_after_the_files_own(file: Path) -> None:
     assert names(file) == ["own"]
 
 
+def test_none_of_many_changes_at_once_is_lost(file: Path) -> None:
+    kept = [f"m{number}" for number in range(12)]
+    for name in kept[:4]:
+        keep_added(file, MORE | {"name": name})
+    with ThreadPoolExecutor(12) as pool:
+        changes = [pool.submit(keep_added, file, MORE | {"name": name}) for name in kept[4:]]
+        dropped = [pool.submit(drop_added, file, name) for name in kept[:4]]
+    assert [change.result() for change in changes] == [None] * 8
+    assert all(drop.result() for drop in dropped)
+    assert set(names(file)) == {"own", *kept[4:]}
+
+
 def test_the_file_itself_wins(file: Path) -> None:
     keep_added(file, MORE | {"name": "own"})
     assert load_config(file, {}).models[0].source == "/x"
     assert names(file) == ["own"]
 
 
-@pytest.mark.parametrize("text", ["models: [", "nonsense", "models: {}"])
+@pytest.mark.parametrize(
+    "text", ["models: [", "nonsense", "models: {}", "models: [2024-13-45]", "models: [0x_]", "[" * 1500]
+)
 def test_a_damaged_file_is_named(file: Path, text: str) -> None:
     added_file(file).write_text(text)
     with pytest.raises(ConfigError, match=r"my\.added\.yaml"):

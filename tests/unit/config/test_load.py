@@ -271,3 +271,56 @@ def test_paths_of_adapters_count_from_the_files_folder(file: Path) -> None:
 def test_adapters_are_checked(file: Path, line: str, problem: str) -> None:
     (told,) = problems(file, f"{MODEL}{ADAPTERS}        - {line}\n")
     assert told.startswith(problem)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["note: 2024-13-45", "memory_bytes: 0x_", "x: " + "[" * 1500, "x: !!bool x", "x: !!timestamp x"],
+)
+def test_what_yaml_cannot_make_a_value_of_is_a_fault_of_the_file(file: Path, text: str) -> None:
+    (problem,) = problems(file, text)
+    assert "nested too deep" in problem or "a value cannot be read" in problem
+
+
+@pytest.mark.parametrize("value", ["2024-13-45", "0x_", "[" * 1500])
+def test_so_it_is_in_a_variable(file: Path, value: str) -> None:
+    variable = "LLM_CORTEX__SERVER__PORT"
+    assert problems(file, "", {variable: value}) == [f"{variable}: the value is not valid YAML"]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        (
+            "memory_bytes: 18446744073709551616",
+            "models[0].memory_bytes: expected `int` <= 9223372036854775807",
+        ),
+        (
+            "max_sessions: 18446744073709551616",
+            "models[0].max_sessions: expected `int` <= 9223372036854775807",
+        ),
+        (
+            "parameters: {a: {b: [1, -18446744073709551616]}}",
+            "models[0].parameters.a: whole numbers are at most 9223372036854775807",
+        ),
+        ("parameters: {a: &a [*a]}", "models[0].parameters.a: is nested too deep"),
+    ],
+)
+def test_what_no_worker_can_be_sent_is_refused(file: Path, line: str, problem: str) -> None:
+    text = f"models: [{{name: m, backend: fake, tasks: [generate], source: x, {line}}}]"
+    assert problems(file, text) == [problem]
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "https://*.example.org", "chat.example", "https://a/b", "null", "https://", "https://a:b"]
+)
+def test_an_origin_that_no_browser_sends_is_refused(file: Path, origin: str) -> None:
+    (problem,) = problems(file, f"server: {{allowed_origins: ['{origin}']}}")
+    assert problem.startswith("server.allowed_origins[0]: expected scheme://host[:port], got ")
+    assert ("name each one" in problem) == ("*" in origin)
+
+
+def test_origins_have_any_scheme(file: Path) -> None:
+    origins = ["chrome-extension://abc", "https://a.example:8443/", "http://[::1]:80", "tauri://localhost"]
+    file.write_text(f"server: {{allowed_origins: {origins}}}")
+    assert load_config(file, {}).server.allowed_origins == origins

@@ -21,6 +21,8 @@ def test_relative_paths_count_from_the_files_folder(tmp_path: Path) -> None:
     [
         ({"name": "also"}, "name: 'also' is already taken by the model 'other'"),
         ({"aliases": ["other"]}, "aliases[0]: 'other' is already taken by the model 'other'"),
+        ({"aliases": ["new"]}, "aliases[0]: 'new' is already taken by its own name"),
+        ({"aliases": ["x", "x"]}, "aliases[1]: 'x' is already taken by its own aliases[0]"),
         ({"sourc": "x"}, "sourc: unknown setting; did you mean 'source'?"),
         ({"device": "tpu"}, "device: 'tpu' is not among the devices cpu"),
     ],

@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from config.load import ConfigFile
 from config.schema import Config
 from gateway.engine.reload_plan import ReloadPlan
 from gateway.reloading import Reloaded, Reloader
+from gateway.telemetry.metrics import Metrics
 
 
 @pytest.fixture
@@ -45,3 +47,19 @@ async def test_what_is_asked_for_meanwhile_follows_whoever_asked_first(reloader:
             await asyncio.sleep(0)
     await asyncio.sleep(0.01)
     assert reloader.reads == 2
+
+
+async def test_what_nobody_expected_is_told_and_counted(
+    reloader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(strategy: str) -> Reloaded:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(reloader, "_reload", read)
+    reloader._metrics = metrics = Metrics()
+    with capture_logs() as logs:
+        await reloader._unattended()
+    assert [(entry["log_level"], entry["error"]) for entry in logs] == [("error", "RuntimeError")]
+    assert "test_reloading.py:" in logs[0]["at"]
+    assert "secret" not in str(logs)
+    assert 'config_reloads_total{outcome="refused"} 1.0' in metrics.render().decode()

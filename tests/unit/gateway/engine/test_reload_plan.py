@@ -3,7 +3,7 @@
 import msgspec
 
 from config.schema import Config, LimitsConfig, ModelSpec, ServerConfig
-from gateway.engine.reload_plan import ReloadPlan, plan_reload
+from gateway.engine.reload_plan import ReloadPlan, plan_reload, served_after
 
 
 def model(name: str, **settings: object) -> ModelSpec:
@@ -50,3 +50,15 @@ def test_what_counts_only_after_a_restart_is_told() -> None:
     new = Config(server=ServerConfig(port=2), limits=LimitsConfig(open_requests=3), memory_fraction=0.5)
     told = plan_reload(start, new, new, {})
     assert told.needs_restart == ["limits.open_requests", "memory_fraction", "server.port"]
+
+
+def test_the_models_as_they_will_be() -> None:
+    served = {name: model(name) for name in ("stays", "goes", "swaps", "changes")}
+    fresh = [model(name, note="n") for name in ("new", "swaps", "changes")]
+    after = served_after(ReloadPlan(fresh[:1], ["goes"], fresh[1:2], fresh[2:], []), served)
+    assert {spec.name: spec.note for spec in after} == {
+        "stays": None,
+        "swaps": "n",
+        "changes": "n",
+        "new": "n",
+    }

@@ -1,5 +1,6 @@
 """The admin routes and llama-server's router routes, over a lifecycle that records what is asked."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from backends.protocol import Description
+from config.schema import ModelSpec
 from gateway.engine import errors
 from gateway.keys import KeyRing
 from tests.unit.gateway.http.fakes import CHAT, Site, assert_envelope, make_site, open_site
@@ -154,7 +157,8 @@ async def test_the_file_is_read_anew(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["models: [", "nonsense: 1", "models: [{name: a}]", "server: {port: 99999}", "\x00"]
+    "text",
+    ["models: [", "nonsense: 1", "models: [{name: a}]", "server: {port: 99999}", "\x00", "note: 2024-13-45"],
 )
 async def test_a_bad_file_changes_nothing_and_says_why(site: Site, text: str) -> None:
     site.spool.with_name("config.yaml").write_text(text)
@@ -171,6 +175,45 @@ async def test_a_new_model_that_cannot_be_used_changes_nothing(site: Site) -> No
     error = assert_envelope(await post(site, "/admin/config/reload"), 400)
     assert "pull it" in error["message"]
     assert [asked[0] for asked in site.engine.life.asked] == ["describe"]
+
+
+@pytest.fixture
+def serves(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is added is served, as in the engine itself."""
+
+    def add(spec: ModelSpec, version: int, description: Description) -> None:
+        site.engine._registry.put(spec, version)
+
+    monkeypatch.setattr(site.engine.life, "add", add)
+
+
+@pytest.mark.usefixtures("serves")
+async def test_names_of_models_that_were_added_on_request_are_taken(site: Site) -> None:
+    assert (await post(site, "/admin/models", **NEW, aliases=["mine"])).status_code == 200
+    file = site.spool.with_name("config.yaml")
+    tree = yaml.safe_load(file.read_text())
+    file.write_text(yaml.safe_dump(tree | {"models": [*tree["models"], NEW | {"name": "mine"}]}))
+    before = list(site.engine.life.asked)
+    error = assert_envelope(await post(site, "/admin/config/reload"), 400)
+    assert error["code"] == "invalid_configuration"
+    assert "'mine' is already taken by the model 'second'" in error["message"]
+    assert site.engine.life.asked == before
+    assert (await post(site, "/admin/models", **NEW | {"name": "third"})).status_code == 200
+
+
+async def test_a_models_own_names_are_all_different(site: Site) -> None:
+    for aliases in (["second"], ["x", "second"], ["x", "x"]):
+        last = len(aliases) - 1
+        assert_envelope(await post(site, "/admin/models", **NEW, aliases=aliases), 400, f"aliases[{last}]")
+    changes = {"aliases": ["talker"]}
+    refused = await post(site, "/admin/models/swap", model="talker", changes=changes)
+    assert_envelope(refused, 400, "changes.aliases[0]")
+
+
+@pytest.mark.usefixtures("serves")
+async def test_of_two_that_add_the_same_name_one_is_told(site: Site) -> None:
+    both = [post(site, "/admin/models?persist=true", **NEW | {"source": source}) for source in "ab"]
+    assert sorted(answer.status_code for answer in await asyncio.gather(*both)) == [200, 400]
 
 
 @pytest.mark.parametrize("prefix", ["", "/v1"])

@@ -103,10 +103,14 @@ async def test_foreign_pages_are_refused_on_every_method(site: Site, origin: str
 
 
 async def test_configured_and_own_origins_may_call(tmp_path: Path) -> None:
-    server = ServerConfig(allowed_hosts=["cortex.lan"], allowed_origins=["https://chat.example"])
+    server = ServerConfig(
+        allowed_hosts=["cortex.lan"], allowed_origins=["https://chat.example", "chrome-extension://abc"]
+    )
     async with open_site(tmp_path / "keys.json", server=server) as site:
         for host, origin, status in (
             ("cortex.lan:8000", "https://chat.example", 200),
+            ("cortex.lan:8000", "chrome-extension://abc", 200),
+            ("cortex.lan:8000", "chrome-extension://other", 403),
             ("cortex.lan:8000", "http://cortex.lan:8000", 200),
             ("cortex.lan:8000", "http://cortex.lan:9000", 403),
         ):
@@ -127,6 +131,19 @@ async def test_a_preflight_is_answered(site: Site) -> None:
     assert response.headers["access-control-allow-origin"] == "http://localhost:3000"
     assert response.headers["access-control-allow-headers"] == "authorization, content-type, x-stainless-os"
     assert "POST" in response.headers["access-control-allow-methods"]
+
+
+async def test_what_clients_set_by_themselves_passes_a_preflight(site: Site) -> None:
+    asked = "authorization, idempotency-key, user-agent, x-requested-with"
+    response = await site.client.options(
+        "/v1/chat/completions",
+        headers={
+            "origin": "http://localhost:3000",
+            "access-control-request-method": "POST",
+            "access-control-request-headers": asked,
+        },
+    )
+    assert response.headers["access-control-allow-headers"] == asked
 
 
 def websocket_scope(headers: list[tuple[bytes, bytes]]) -> dict[str, Any]:

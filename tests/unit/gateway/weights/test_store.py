@@ -247,3 +247,12 @@ def test_a_path_with_nothing_at_it(store: WeightsStore, tmp_path: Path, watcher:
 def test_a_source_that_cannot_be_read(store: WeightsStore) -> None:
     with pytest.raises(BadSource):
         store.locate(spec("hf:o"))
+
+
+def test_a_link_to_nothing_in_a_folder_is_told(store: WeightsStore, tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "m.bin").write_bytes(WEIGHTS)
+    (folder / "gone").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(WeightsMissing, match=r"own/gone cannot be read"):
+        store.fingerprint(spec(str(folder)))
