@@ -141,7 +141,7 @@ def test_few_file_descriptors_shed_load_without_spinning(tmp_path: Path) -> None
     def few() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
-    with serving(tmp_path, {}, head_s=5, preexec_fn=few) as gateway:
+    with serving(tmp_path, {}, head_s=1, preexec_fn=few) as gateway:
         process = psutil.Process(gateway.process.pid)
         before = process.num_fds()
         with connected(gateway, 200) as flood:
