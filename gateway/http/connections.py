@@ -16,7 +16,6 @@ from uvicorn.config import Config as UvicornConfig
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from config.schema import TimeoutsConfig
 from gateway.engine.errors import BadRequest, GatewayError, QueueFull
 from gateway.http.errors import error_answer
 
@@ -85,7 +84,7 @@ class Connection(HttpToolsProtocol):
         *,
         limit: ConnectionLimit,
         head_s: float,
-        send_s: float = TimeoutsConfig().send_s,
+        send_s: float,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         limit.open = server_state.connections
